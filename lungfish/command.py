@@ -1,0 +1,48 @@
+"""What every script shares: its options, its log format and its exit status."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from lungfish.errors import InputError, LungfishError, Refusal
+
+DONE, BUG, WRONG_INPUT, REFUSED = 0, 1, 2, 3
+
+
+def parser(description: str | None, **paths: str) -> argparse.ArgumentParser:
+    """Return a parser with one required ``--name PATH`` for each keyword.
+
+    Parameters
+    ----------
+    description : str or None
+        The script's docstring; its first line becomes the description.
+    **paths : str
+        Option name, with ``_`` for ``-``, and its help text.
+    """
+    first_line = (description or "").strip().splitlines()[0]
+    result = argparse.ArgumentParser(description=first_line)
+    for name, text in paths.items():
+        option = "--" + name.replace("_", "-")
+        result.add_argument(option, type=Path, required=True, metavar="PATH", help=text)
+    return result
+
+
+def run(main: Callable[[Sequence[str] | None], int]) -> None:
+    """Run a script's ``main`` and exit: 0 done, 3 refused, 2 wrong input, 1 a bug's traceback."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        status = main(None)
+    except Refusal as refusal:
+        print(f"refused ({refusal.code}): {refusal.reason}", file=sys.stderr)
+        status = REFUSED
+    except (InputError, LungfishError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        status = WRONG_INPUT
+    except OSError as error:
+        if error.filename is None and error.errno is None:
+            raise
+        print(f"error: {error.strerror}: {error.filename or 'no file named'}", file=sys.stderr)
+        status = WRONG_INPUT
+    sys.exit(status)
