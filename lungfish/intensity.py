@@ -32,7 +32,8 @@ class HuMap:
     def to_network(self, hu: NDArray[Any]) -> NDArray[np.float32]:
         """Map HU of any numeric dtype and shape to float32 in [-1, 1]."""
         clipped = np.clip(hu, self.low_hu, self.high_hu).astype(np.float32)
-        return (clipped - np.float32(self._middle_hu)) / np.float32(self.hu_per_unit)
+        scaled = (clipped - np.float32(self._middle_hu)) / np.float32(self.hu_per_unit)
+        return np.asarray(scaled, np.float32)
 
     def to_hu(self, values: NDArray[Any]) -> NDArray[np.float32]:
         """Map values of the network's scale back to HU, float32; values beyond 1 are kept."""

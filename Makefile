@@ -1,0 +1,62 @@
+# Everything a newcomer types. `make run` needs Python 3.11 to 3.13 and nothing else.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+PYTHON ?= python3
+CORES ?= all
+OUT ?= runs/real
+BIN := .venv/bin
+PINS := $(shell cat requirements.txt | cksum | cut -d ' ' -f 1)
+DEV_PINS := $(shell cat requirements-dev.txt | cksum | cut -d ' ' -f 1)
+
+.PHONY: help env env-dev run run-real test test-slow benchmark format clean
+
+help: ## Say what there is to type
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+env: ## Make .venv (PYTHON=python3.12 chooses), or repair one that was moved
+	@if [ -x $(BIN)/python ] && [ "$(origin PYTHON)" != file ] && \
+	    [ "$$($(BIN)/python -c 'import sys; print(sys.version_info[:2])')" != \
+	      "$$($(PYTHON) -c 'import sys; print(sys.version_info[:2])')" ]; then \
+	    echo "removing .venv: it was made with another Python than $(PYTHON)"; rm -rf .venv; fi
+	@if ! [ -x $(BIN)/python ] || [ "$$(cat .venv/place 2>/dev/null)" != "$(CURDIR)" ]; then \
+	    $(PYTHON) -c 'import sys; v = sys.version_info[:2]; \
+	      sys.exit(None if (3, 11) <= v <= (3, 13) else \
+	      f"error: Python 3.11 to 3.13 is needed, $(PYTHON) is {v[0]}.{v[1]}: make env PYTHON=python3.11")'; \
+	    $(PYTHON) -m venv .venv; \
+	    find $(BIN) -maxdepth 1 -type f -print0 | xargs -0 grep -lIE '^#!.*/bin/python' | \
+	      xargs -r sed -i.old -E '1s|^#!.*/bin/python[0-9.]*|#!$(CURDIR)/$(BIN)/python|'; \
+	    rm -f $(BIN)/*.old; printf %s "$(CURDIR)" > .venv/place; fi
+	@if ! [ -f .venv/pins-$(PINS) ]; then \
+	    echo "installing the pinned packages into .venv (about two minutes)"; \
+	    $(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt; \
+	    echo ../../../.. > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/lungfish.pth"; \
+	    rm -f .venv/pins-*; touch .venv/pins-$(PINS); fi
+
+env-dev: env ## The same, with what development and tests need
+	@if ! [ -f .venv/dev-$(DEV_PINS) ]; then \
+	    $(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt; \
+	    rm -f .venv/dev-*; touch .venv/dev-$(DEV_PINS); fi
+
+run: env ## The whole main job on the embedded cohort of digital patients
+	@$(BIN)/snakemake --cores $(CORES)
+
+run-real: env ## The main job on your CT: DATA=folder [LABELS=labels.csv] [OUT=runs/real]
+	@if [ -z "$(DATA)" ]; then \
+	    echo "error: say where the CT is: make run-real DATA=folder [LABELS=labels.csv] [OUT=runs/real]"; \
+	    exit 2; fi
+	@$(BIN)/python scripts/samples.py --data "$(DATA)" $(if $(LABELS),--labels "$(LABELS)") \
+	    --output "$(OUT)/samples.tsv"
+	@$(BIN)/snakemake --cores $(CORES) --directory "$(OUT)" --config samples=samples.tsv
+
+test: env-dev ## Every fast test, style and types included
+	@$(BIN)/python -m pytest
+
+test-slow: env-dev ## The rest
+	@$(BIN)/python -m pytest -m slow
+
+format: env-dev ## Lay out Python and Snakemake files as the tests want them
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix . && $(BIN)/snakefmt --quiet Snakefile workflow
+
+clean: ## Remove results and logs; .venv stays
+	@rm -rf results logs .snakemake

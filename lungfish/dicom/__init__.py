@@ -1,0 +1,1 @@
+"""From files to ordered slices: headers, series, geometry, pixels."""

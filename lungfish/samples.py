@@ -1,0 +1,271 @@
+"""The front door: the samples sheet and the configuration, every problem found at once."""
+
+import csv
+import dataclasses
+import difflib
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import yaml
+
+from lungfish.errors import InputError
+from lungfish.records import read_table, write_table
+
+COLUMNS = ("patient", "dicom", "label", "series", "mask", "split")
+NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+UID = re.compile(r"[0-9.]{1,64}")
+SPLIT_WORDS = ("train", "validation", "test")
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """One row of the sheet.
+
+    Attributes
+    ----------
+    patient : str
+        Letters, digits, ``-`` and ``_``.
+    dicom : Path or None
+        Folder of the scan; None for a digital patient.
+    label : int or None
+        1 cancer, 0 none, None unknown.
+    series : str
+        SeriesInstanceUID to use, or empty.
+    split : str
+        ``train``, ``validation``, ``test``, a fold number, or empty.
+    """
+
+    patient: str
+    dicom: Path | None
+    label: int | None
+    series: str
+    split: str
+
+
+def read_samples(path: Path, *, base: Path | None = None) -> tuple[list[Sample], list[str]]:
+    """Read a samples sheet whole and check it whole.
+
+    Parameters
+    ----------
+    path : Path
+        A tab-separated table; lines that begin with ``#`` are comments.
+    base : Path or None
+        The folder that a relative `path` stands for in messages; nothing is sought there.
+
+    Returns
+    -------
+    samples : list of Sample
+        In the order of the sheet. Relative DICOM paths count from the sheet's folder.
+    problems : list of str
+        One sentence a problem, each with the row (counted as a spreadsheet does: the header is
+        row 1) and the column; empty for a good sheet.
+    """
+    rows = read_table(path)
+    problems = _check_columns(rows, path)
+    if problems:
+        return [], problems
+    for number, row in enumerate(rows, start=2):
+        problems += [f"{path.name} row {number}: {text}" for text in _check_row(row, path.parent)]
+    problems += _check_table(rows, path)
+    if problems:
+        return [], problems
+    return [_sample(row, path.parent) for row in rows], []
+
+
+def _check_columns(rows: Sequence[Mapping[str, str]], path: Path) -> list[str]:
+    if not rows:
+        return [f"{path.name} has no rows: expected a header and one row a patient"]
+    columns = list(rows[0])
+    problems = [
+        f"{path.name} lacks the column {name}: expected {', '.join(COLUMNS[:3])}"
+        for name in COLUMNS[:3]
+        if name not in columns
+    ]
+    unknown = [name for name in columns if name not in COLUMNS]
+    return problems + [
+        f"{path.name} has an unknown column {name!r}{_suggest(name, COLUMNS)}: expected "
+        f"{', '.join(COLUMNS)}"
+        for name in unknown
+    ]
+
+
+def _check_row(row: Mapping[str, str], base: Path) -> list[str]:
+    problems = []
+    if not NAME.fullmatch(row["patient"]):
+        problems.append(f"patient {row['patient']!r}: expected 1 to 64 letters, digits, '-' or '_'")
+    if row["label"] not in ("", "0", "1"):
+        problems.append(f"label {row['label']!r}: expected 0, 1 or nothing")
+    if row["dicom"] and not (base / row["dicom"]).is_dir():
+        problems.append(f"dicom {row['dicom']!r}: no such folder (counted from the sheet's)")
+    if row.get("series") and not UID.fullmatch(row["series"]):
+        problems.append(f"series {row['series']!r}: expected a SeriesInstanceUID (digits and dots)")
+    if row.get("mask"):
+        problems.append("mask: a mask of your own is not supported yet; leave the column empty")
+    split = row.get("split", "")
+    if split and split not in SPLIT_WORDS and not (split.isdecimal() and int(split) < 100):
+        problems.append(f"split {split!r}: expected {', '.join(SPLIT_WORDS)} or a fold number")
+    return problems
+
+
+def _check_table(rows: Sequence[Mapping[str, str]], path: Path) -> list[str]:
+    counts = Counter(row["patient"] for row in rows)
+    problems = [
+        f"{path.name}: patient {name!r} stands in {count} rows: expected one row a patient"
+        for name, count in counts.items()
+        if count > 1
+    ]
+    kinds = {row.get("split", "").isdecimal() for row in rows if row.get("split")}
+    if len(kinds) > 1:
+        problems.append(f"{path.name}: the split column mixes words and fold numbers: use one kind")
+    return problems
+
+
+def _sample(row: Mapping[str, str], base: Path) -> Sample:
+    return Sample(
+        patient=row["patient"],
+        dicom=base / row["dicom"] if row["dicom"] else None,
+        label=int(row["label"]) if row["label"] else None,
+        series=row.get("series", ""),
+        split=row.get("split", ""),
+    )
+
+
+def shared_folders(samples: Sequence[Sample]) -> list[str]:
+    """Return a warning for every folder that more than one patient names."""
+    owners: dict[Path, list[str]] = {}
+    for sample in samples:
+        if sample.dicom is not None:
+            owners.setdefault(sample.dicom.resolve(), []).append(sample.patient)
+    return [
+        f"patients {', '.join(names)} name the same DICOM folder"
+        for names in owners.values()
+        if len(names) > 1
+    ]
+
+
+def check_config(config: Mapping[str, Any], schema_path: Path) -> list[str]:
+    """Check a configuration against its schema and return every problem in a sentence.
+
+    Parameters
+    ----------
+    config : Mapping
+        As read from YAML, with whatever the command line set.
+    schema_path : Path
+        A JSON schema in YAML (draft 2020-12).
+
+    Returns
+    -------
+    list of str
+        Empty if all is well.
+    """
+    schema = yaml.safe_load(schema_path.read_text(encoding="utf-8"))
+    errors = jsonschema.Draft202012Validator(schema).iter_errors(config)
+    return sorted(_explain(error) for error in errors)
+
+
+def _explain(error: jsonschema.ValidationError) -> str:
+    part: Mapping[str, Any] = error.schema if isinstance(error.schema, Mapping) else {}
+    where = ".".join(str(part) for part in error.absolute_path)
+    if error.validator == "additionalProperties":
+        known = list(part["properties"])
+        found: Any = error.instance
+        unknown = sorted(set(found) - set(known))
+        prefix = f"{where}." if where else ""
+        return "; ".join(
+            f"config key {prefix}{key} is unknown{_suggest(str(key), known)}" for key in unknown
+        )
+    unit = part.get("unit", "")
+    described = part.get("description", "")
+    return (
+        f"config key {where}: {error.message}"
+        + (f" [{unit}]" if unit else "")
+        + (f"; it is: {described}" if described else "")
+    )
+
+
+def _suggest(name: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+def with_defaults(config: Mapping[str, Any], schema_path: Path) -> dict[str, Any]:
+    """Return a configuration in which every absent key has its schema's default."""
+    schema = yaml.safe_load(schema_path.read_text(encoding="utf-8"))
+    return dict(_filled(config, schema))
+
+
+def _filled(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    result = dict(config)
+    for key, part in schema["properties"].items():
+        if part.get("type") == "object":
+            result[key] = _filled(result.get(key) or {}, part)
+        elif key not in result and "default" in part:
+            result[key] = part["default"]
+    return result
+
+
+def find_patients(data: Path) -> dict[str, Path]:
+    """Return the folder of each patient below a folder that holds one subfolder a patient.
+
+    Raises
+    ------
+    InputError
+        If there is no such folder or it has no subfolder.
+    """
+    if not data.is_dir():
+        raise InputError(f"{data}: no such folder; expected one subfolder a patient in it")
+    folders = {path.name: path for path in sorted(data.iterdir()) if path.is_dir()}
+    if not folders:
+        raise InputError(f"{data} has no subfolders: expected one a patient, holding its DICOM")
+    return {
+        name: path / "dicom" if (path / "dicom").is_dir() else path
+        for name, path in folders.items()
+    }
+
+
+def read_labels(path: Path) -> dict[str, str]:
+    """Read a CSV of labels: a header, then patient and label in the first two columns.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, a label is not 0, 1 or empty, or a patient stands twice.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; expected a CSV such as 'id,cancer'")
+    with path.open(encoding="utf-8-sig", newline="") as stream:
+        rows = [row for row in csv.reader(stream) if any(cell.strip() for cell in row)][1:]
+    problems = []
+    labels: dict[str, str] = {}
+    for number, row in enumerate(rows, start=2):
+        patient, label = row[0].strip(), row[1].strip() if len(row) > 1 else ""
+        if label not in ("", "0", "1"):
+            problems.append(f"row {number}: label {label!r} of {patient}: expected 0, 1 or nothing")
+        if patient in labels:
+            problems.append(f"row {number}: patient {patient} stands twice")
+        labels[patient] = label
+    if problems:
+        raise InputError(f"{path.name}: " + "; ".join(problems))
+    return labels
+
+
+def write_sheet(path: Path, patients: Mapping[str, Path | None], labels: Mapping[str, str]) -> None:
+    """Write a samples sheet; absolute folders stay absolute, relative ones count from the sheet."""
+    rows = []
+    for patient, folder in patients.items():
+        dicom = "" if folder is None else folder.as_posix()
+        if folder is not None and not folder.is_absolute():
+            dicom = _relative(folder.resolve(), path.resolve().parent)
+        rows.append({"patient": patient, "dicom": dicom, "label": labels.get(patient, "")})
+    write_table(path, COLUMNS[:3], rows)
+
+
+def _relative(folder: Path, start: Path) -> str:
+    """Return the path from one folder to another, with ``..`` where needed."""
+    common = next(parent for parent in (start, *start.parents) if folder.is_relative_to(parent))
+    up = len(start.relative_to(common).parts)
+    return Path(*[".."] * up, folder.relative_to(common)).as_posix()

@@ -1,0 +1,43 @@
+"""Turn a patient's indexed slices into one volume of HU along the patient's axes."""
+
+from collections.abc import Sequence
+
+from lungfish import command
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the volumes stage for one patient."""
+    parser = command.parser(
+        __doc__,
+        dicom="folder that was indexed",
+        index="index JSON",
+        output="volume to write (.nii.gz)",
+        record="volumes JSON to write",
+    )
+    parser.add_argument("--salt", default="", help="salt of the index stage")
+    parser.add_argument("--settings", help="section `volumes` as JSON or the path of a YAML file")
+    args = parser.parse_args(argv)
+
+    from lungfish import index, nifti, records, volumes
+    from lungfish.errors import Refusal
+    from lungfish.settings import load
+
+    settings = load(volumes.Settings, args.settings)
+    try:
+        volume, record = volumes.build_volume(
+            args.dicom,
+            records.read_json(args.index, index.SCHEMA),
+            settings=settings,
+            salt=args.salt,
+        )
+    except Refusal as refusal:
+        nifti.write_refused(args.output, refusal.code, mask=False)
+        records.write_json(args.record, volumes.SCHEMA, records.refused(refusal))
+        raise
+    nifti.write_volume(args.output, volume)
+    records.write_json(args.record, volumes.SCHEMA, record)
+    return command.DONE
+
+
+if __name__ == "__main__":
+    command.run(main)

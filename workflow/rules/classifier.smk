@@ -1,0 +1,32 @@
+rule classifier:
+    """Train a head on a fold's training patients and predict the patients held out."""
+    input:
+        cohort="results/cohort/cohort.tsv",
+        features=lambda wildcards: features_of(scope_of(wildcards.fold)),
+    output:
+        multiext(
+            "results/classifier/{head}/{fold}/",
+            predictions="predictions.tsv",
+            record="classifier.json",
+            epochs="epochs.tsv",
+            head="head.keras",
+        ),
+    params:
+        folder="results/classifier/{head}/{fold}",
+        settings=settings("classifier"),
+        seed=CONFIG["seed"],
+        code=code("classifier"),
+    resources:
+        mem_mb=memory(3000),
+        runtime=minutes(60),
+    log:
+        "logs/classifier/{head}-{fold}.log",
+    benchmark:
+        "logs/classifier/{head}-{fold}.tsv"
+    conda:
+        "../envs/lungfish.yaml"
+    shell:
+        'python "$LUNGFISH"/scripts/classifier.py --features {input.features}'
+        " --cohort {input.cohort} --head {wildcards.head} --fold {wildcards.fold}"
+        " --output {params.folder} --settings {params.settings:q} --seed {params.seed}"
+        " --threads {threads} > {log} 2>&1 || [ $? -eq 3 ]"

@@ -1,0 +1,28 @@
+rule cohort:
+    """Decide for every patient whether it is in, why not, and in which fold."""
+    input:
+        index=of_cohort("results/index/{patient}.json"),
+        volumes=of_cohort("results/volumes/{patient}.json"),
+        lungs=of_cohort("results/lungs/{patient}.json"),
+        truths=truths,
+    output:
+        table="results/cohort/cohort.tsv",
+        summary="results/cohort/cohort.json",
+    params:
+        sheet=sheet_digest(),
+        settings=settings("cohort"),
+        seed=CONFIG["seed"],
+        code=code("cohort"),
+    resources:
+        mem_mb=memory(1000),
+        runtime=minutes(10),
+    log:
+        "logs/cohort/cohort.log",
+    benchmark:
+        "logs/cohort/cohort.tsv"
+    conda:
+        "../envs/lungfish.yaml"
+    shell:
+        'python "$LUNGFISH"/scripts/cohort.py --samples "$LUNGFISH_SAMPLES" --results results'
+        " --output {output.table} --summary {output.summary}"
+        " --settings {params.settings:q} --seed {params.seed} > {log} 2>&1"

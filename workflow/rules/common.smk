@@ -1,0 +1,158 @@
+# Reads and checks the configuration and the sheet; names what the rules look up.
+import json
+import os
+import sys
+
+ROOT = Path(workflow.basedir)
+sys.path.insert(0, str(ROOT))
+
+from snakemake.exceptions import WorkflowError
+
+from lungfish import cohort, provenance, runs, samples
+from lungfish.errors import InputError
+from lungfish.randomness import stable_hash
+
+# Commands find the library and their Python through the environment, and not by a path in a rule:
+# a path in a rule would rerun everything when the clone is moved.
+os.environ["LUNGFISH"] = str(ROOT)
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+)
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+
+if workflow.is_main_process and not runs.only_looks(sys.argv):
+    try:
+        runs.take_over(Path.cwd())
+    except InputError as error:
+        raise WorkflowError(str(error)) from None
+
+
+def read_front_door():
+    """Return the full configuration and the samples, or stop with every problem at once."""
+    schema = ROOT / "workflow/schemas/config.schema.yaml"
+    problems = samples.check_config(config, schema)
+    sheet = Path(str(config.get("samples", "config/samples.tsv")))
+    found = next((path for path in (sheet, ROOT / sheet) if path.is_file()), sheet)
+    try:
+        patients, rows = samples.read_samples(found)
+    except InputError as error:
+        patients, rows = [], [str(error)]
+    if problems + rows:
+        raise WorkflowError("\n".join(["", *problems, *rows]))
+    return samples.with_defaults(config, schema), found, patients
+
+
+CONFIG, SHEET, SAMPLES = read_front_door()
+os.environ["LUNGFISH_SAMPLES"] = str(SHEET.resolve())
+SAMPLE = {sample.patient: sample for sample in SAMPLES}
+PATIENTS = sorted(SAMPLE)
+for warning in samples.shared_folders(SAMPLES):
+    logger.warning(warning)
+
+# Not the stage's own business but the workflow's: how often it runs and on what.
+WORKFLOW_KEYS = {"gmcae": {"scope"}, "classifier": {"heads"}}
+LABELS = [sample.label for sample in SAMPLES]
+FOLDS = list(
+    range(
+        cohort.number_of_folds(
+            LABELS, CONFIG["cohort"]["folds"], splits=[sample.split for sample in SAMPLES]
+        )
+    )
+)
+HEADS = CONFIG["classifier"]["heads"]
+
+
+def shard_of(patient):
+    """Return the shard of a patient: by its name alone, so that adding one moves nobody."""
+    return f"shard-{stable_hash('shard', patient) % CONFIG['shards']}"
+
+
+SHARDS = {}
+for patient in PATIENTS:
+    SHARDS.setdefault(shard_of(patient), []).append(patient)
+
+
+wildcard_constraints:
+    patient="[A-Za-z0-9_-]+",
+    scope=r"cohort|fold-\d+",
+    shard=r"shard-\d+",
+    head="[a-z]+",
+    fold=r"\d+",
+
+
+def settings(stage):
+    """Return the section of a stage as JSON: just the keys that its script uses."""
+    section = CONFIG[stage].items()
+    kept = {key: value for key, value in section if key not in WORKFLOW_KEYS.get(stage, ())}
+    return json.dumps(kept, sort_keys=True)
+
+
+def code(stage):
+    """Return the digest of all the code that a stage runs."""
+    return provenance.code_digest(ROOT / "scripts" / f"{stage}.py", ROOT)
+
+
+def sheet_digest():
+    """Return a digest of what the cohort reads in the sheet, wherever the sheet lies."""
+    rows = sorted((sample.patient, sample.label, sample.split) for sample in SAMPLES)
+    return f"{stable_hash(repr(rows)):016x}"
+
+
+def dicom_folder(wildcards):
+    """Return a patient's DICOM: the sheet's folder, or what the phantom stage makes."""
+    folder = SAMPLE[wildcards.patient].dicom
+    if folder is None:
+        return f"results/phantom/{wildcards.patient}/dicom"
+    return str(folder) if folder.is_absolute() else os.path.relpath(folder)
+
+
+def truths(wildcards):
+    """Return what the makers of the digital patients know."""
+    digital = [patient for patient in PATIENTS if SAMPLE[patient].dicom is None]
+    return expand("results/phantom/{patient}/truth", patient=digital)
+
+
+def scope_of(fold):
+    """Return which autoencoder a fold uses."""
+    return "cohort" if CONFIG["gmcae"]["scope"] == "cohort" else f"fold-{fold}"
+
+
+def features_of(scope):
+    """Return the feature stores of one autoencoder, every patient in one of them."""
+    return expand("results/features/{scope}/{shard}.h5", scope=scope, shard=sorted(SHARDS))
+
+
+def of_shard(pattern):
+    """Return an input function: a pattern for every patient of the shard."""
+    return lambda wildcards: expand(pattern, patient=SHARDS[wildcards.shard])
+
+
+def of_cohort(pattern):
+    """Return a pattern for every patient of the sheet."""
+    return expand(pattern, patient=PATIENTS)
+
+
+def of_folds(name):
+    """Return a file of every head and fold; none where the labels allow no classifier."""
+    return expand(f"results/classifier/{{head}}/{{fold}}/{name}", head=HEADS, fold=FOLDS)
+
+
+def memory(base_mb):
+    """Return memory in MB that grows with the attempt, for a rule's resources."""
+    return lambda wildcards, attempt: base_mb * attempt
+
+
+def minutes(base):
+    """Return minutes that grow with the attempt, for a rule's resources."""
+    return lambda wildcards, attempt: base * attempt
+
+
+def show_summary():
+    """Print what the report says in three lines."""
+    summary = Path("results/report/summary.txt")
+    if summary.is_file():
+        print(summary.read_text(encoding="utf-8"), end="", file=sys.stderr)
+
+
+onsuccess:
+    show_summary()

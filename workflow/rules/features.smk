@@ -1,0 +1,27 @@
+rule features:
+    """Run the encoder over the whole lungs of a shard of patients."""
+    input:
+        volumes=of_shard("results/volumes/{patient}.nii.gz"),
+        lungs=of_shard("results/lungs/{patient}.nii.gz"),
+        records=of_shard("results/lungs/{patient}.json"),
+        encoder="results/gmcae/{scope}/encoder.keras",
+        record="results/gmcae/{scope}/gmcae.json",
+    output:
+        "results/features/{scope}/{shard}.h5",
+    params:
+        folder="results/gmcae/{scope}",
+        settings=settings("features"),
+        code=code("features"),
+    resources:
+        mem_mb=memory(4000),
+        runtime=minutes(120),
+    log:
+        "logs/features/{scope}-{shard}.log",
+    benchmark:
+        "logs/features/{scope}-{shard}.tsv"
+    conda:
+        "../envs/lungfish.yaml"
+    shell:
+        'python "$LUNGFISH"/scripts/features.py --volumes {input.volumes} --lungs {input.lungs}'
+        " --lungs-records {input.records} --encoder {params.folder} --output {output}"
+        " --settings {params.settings:q} --threads {threads} > {log} 2>&1"

@@ -1,0 +1,36 @@
+rule gmcae:
+    """Pretrain the autoencoder on the patches of a scope's training patients, without labels."""
+    input:
+        cohort="results/cohort/cohort.tsv",
+        patches=of_cohort("results/patches/{patient}.h5"),
+    output:
+        multiext(
+            "results/gmcae/{scope}/",
+            encoder="encoder.keras",
+            network="gmcae.keras",
+            record="gmcae.json",
+            epochs="epochs.tsv",
+            batches="batches.tsv",
+            summary="summary.txt",
+            examples="examples.h5",
+        ),
+    params:
+        folder="results/gmcae/{scope}",
+        settings=settings("gmcae"),
+        seed=CONFIG["seed"],
+        code=code("gmcae"),
+    threads: 2
+    resources:
+        mem_mb=memory(6000),
+        runtime=minutes(240),
+    log:
+        "logs/gmcae/{scope}.log",
+    benchmark:
+        "logs/gmcae/{scope}.tsv"
+    conda:
+        "../envs/lungfish.yaml"
+    shell:
+        # To the terminal too: this is the long one, and its epochs are the progress to watch.
+        'python "$LUNGFISH"/scripts/gmcae.py --patches {input.patches} --cohort {input.cohort}'
+        " --scope {wildcards.scope} --output {params.folder} --settings {params.settings:q}"
+        " --seed {params.seed} --threads {threads} 2>&1 | tee {log} >&2"

@@ -1,0 +1,25 @@
+rule lungs:
+    """Find the lungs, label right 1 and left 2, measure them, judge them, draw them."""
+    input:
+        volume="results/volumes/{patient}.nii.gz",
+        record="results/volumes/{patient}.json",
+    output:
+        mask="results/lungs/{patient}.nii.gz",
+        measures="results/lungs/{patient}.json",
+        mosaic="results/lungs/{patient}.png",
+    params:
+        settings=settings("lungs"),
+        code=code("lungs"),
+    resources:
+        mem_mb=memory(3000),
+        runtime=minutes(20),
+    log:
+        "logs/lungs/{patient}.log",
+    benchmark:
+        "logs/lungs/{patient}.tsv"
+    conda:
+        "../envs/lungfish.yaml"
+    shell:
+        'python "$LUNGFISH"/scripts/lungs.py --volume {input.volume} --record {input.record}'
+        " --output {output.mask} --measures {output.measures} --mosaic {output.mosaic}"
+        " --settings {params.settings:q} > {log} 2>&1 || [ $? -eq 3 ]"

@@ -1,0 +1,26 @@
+rule patches:
+    """Cut cubes of 32 voxels from inside a patient's lungs."""
+    input:
+        volume="results/volumes/{patient}.nii.gz",
+        lungs="results/lungs/{patient}.nii.gz",
+        record="results/lungs/{patient}.json",
+    output:
+        "results/patches/{patient}.h5",
+    params:
+        settings=settings("patches"),
+        seed=CONFIG["seed"],
+        code=code("patches"),
+    resources:
+        mem_mb=memory(1500),
+        runtime=minutes(10),
+    log:
+        "logs/patches/{patient}.log",
+    benchmark:
+        "logs/patches/{patient}.tsv"
+    conda:
+        "../envs/lungfish.yaml"
+    shell:
+        'python "$LUNGFISH"/scripts/patches.py --patient {wildcards.patient}'
+        " --volume {input.volume} --lungs {input.lungs} --record {input.record}"
+        " --output {output} --settings {params.settings:q} --seed {params.seed}"
+        " > {log} 2>&1 || [ $? -eq 3 ]"

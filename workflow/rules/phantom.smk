@@ -1,0 +1,22 @@
+rule phantom:
+    """Make the DICOM of one digital patient, and the truth beside it."""
+    output:
+        dicom=directory("results/phantom/{patient}/dicom"),
+        truth=directory("results/phantom/{patient}/truth"),
+    params:
+        settings=settings("phantom"),
+        seed=CONFIG["seed"],
+        code=code("phantom"),
+    resources:
+        mem_mb=memory(1500),
+        runtime=minutes(10),
+    log:
+        "logs/phantom/{patient}.log",
+    benchmark:
+        "logs/phantom/{patient}.tsv"
+    conda:
+        "../envs/lungfish.yaml"
+    shell:
+        'python "$LUNGFISH"/scripts/phantom.py --patient {wildcards.patient}'
+        " --dicom {output.dicom} --truth {output.truth}"
+        " --settings {params.settings:q} --seed {params.seed} > {log} 2>&1"
