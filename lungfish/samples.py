@@ -164,10 +164,10 @@ def check_config(config: Mapping[str, Any], schema_path: Path) -> list[str]:
     """
     schema = yaml.safe_load(schema_path.read_text(encoding="utf-8"))
     errors = jsonschema.Draft202012Validator(schema).iter_errors(config)
-    return sorted(_explain(error) for error in errors)
+    return sorted(sentence for error in errors for sentence in _explain(error))
 
 
-def _explain(error: jsonschema.ValidationError) -> str:
+def _explain(error: jsonschema.ValidationError) -> list[str]:
     part: Mapping[str, Any] = error.schema if isinstance(error.schema, Mapping) else {}
     where = ".".join(str(part) for part in error.absolute_path)
     if error.validator == "additionalProperties":
@@ -175,16 +175,11 @@ def _explain(error: jsonschema.ValidationError) -> str:
         found: Any = error.instance
         unknown = sorted(set(found) - set(known))
         prefix = f"{where}." if where else ""
-        return "; ".join(
-            f"config key {prefix}{key} is unknown{_suggest(str(key), known)}" for key in unknown
-        )
+        return [f"config key {prefix}{key} is unknown{_suggest(str(key), known)}" for key in unknown]
     unit = part.get("unit", "")
     described = part.get("description", "")
-    return (
-        f"config key {where}: {error.message}"
-        + (f" [{unit}]" if unit else "")
-        + (f"; it is: {described}" if described else "")
-    )
+    meaning = (f" [{unit}]" if unit else "") + (f"; it is: {described}" if described else "")
+    return [f"config key {where}: {error.message}{meaning}"]
 
 
 def _suggest(name: str, known: Sequence[str]) -> str:

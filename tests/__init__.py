@@ -1,0 +1,1 @@
+"""Facts about the world that lungfish must get right."""

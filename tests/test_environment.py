@@ -1,0 +1,61 @@
+"""Three files that state the environment, and they agree."""
+
+import re
+import tomllib
+
+import yaml
+from packaging.requirements import Requirement
+
+
+def pins(path):
+    lines = [line.split("#")[0].strip() for line in path.read_text().splitlines()]
+    return [Requirement(line) for line in lines if line]
+
+
+def by_name(requirements):
+    found = {}
+    for requirement in requirements:
+        found.setdefault(requirement.name.lower(), []).append(requirement)
+    return found
+
+
+def test_every_pin_lies_in_its_range_and_every_range_has_a_pin(clone):
+    project = tomllib.loads((clone / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    for file, stated in (
+        ("requirements.txt", project["dependencies"]),
+        ("requirements-dev.txt", extras["dev"]),
+    ):
+        pinned = by_name(pins(clone / file))
+        ranges = by_name(map(Requirement, stated))
+        assert set(pinned) == set(ranges), file
+        for name, requirements in pinned.items():
+            for requirement in requirements:
+                (version,) = [part.version for part in requirement.specifier]
+                assert str(requirement.specifier).startswith("=="), requirement
+                assert ranges[name][0].specifier.contains(version), requirement
+
+
+def test_conda_files_install_the_same_pins_on_a_supported_python(clone):
+    for file, target in (
+        ("environment.yml", "requirements.txt"),
+        ("workflow/envs/lungfish.yaml", "../../requirements.txt"),
+    ):
+        parts = yaml.safe_load((clone / file).read_text())["dependencies"]
+        python = next(part for part in parts if str(part).startswith("python="))
+        assert python.split("=")[1] in ("3.11", "3.12", "3.13")
+        (pip,) = [part["pip"] for part in parts if isinstance(part, dict)]
+        assert pip == [f"-r {target}"]
+
+
+def test_what_only_development_needs_is_not_in_the_run(clone):
+    names = set(by_name(pins(clone / "requirements.txt")))
+    assert not names & {"pytest", "mypy", "ruff", "jax", "torch", "highdicom", "pandas"}
+
+
+def test_versions_agree(clone):
+    project = tomllib.loads((clone / "pyproject.toml").read_text())["project"]
+    citation = yaml.safe_load((clone / "CITATION.cff").read_text())
+    assert citation["version"] == project["version"]
+    assert re.search(rf"^## \[{re.escape(project['version'])}\]", (clone / "CHANGELOG.md").read_text(), re.M)  # noqa: E501  # fmt: skip
+    assert project["license"] == citation["license"] == "MIT"

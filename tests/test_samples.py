@@ -1,0 +1,103 @@
+"""The sheet and the configuration: every problem at once, each in a sentence."""
+
+from pathlib import Path
+
+import pytest
+
+from lungfish import samples
+from lungfish.errors import InputError
+
+SCHEMA = Path("workflow/schemas/config.schema.yaml")
+
+
+def sheet(tmp_path, text):
+    path = tmp_path / "samples.tsv"
+    path.write_text(text.replace("|", "\t"))
+    (tmp_path / "ct").mkdir(exist_ok=True)
+    return path
+
+
+def test_a_good_sheet(tmp_path):
+    path = sheet(tmp_path, "patient|dicom|label|split\np1|ct|1|0\np2||0|1\np3|ct||\n")
+    found, problems = samples.read_samples(path)
+    assert problems == []
+    assert [one.label for one in found] == [1, 0, None]
+    assert found[0].dicom == tmp_path / "ct"
+    assert found[1].dicom is None
+    assert samples.shared_folders(found) == ["patients p1, p3 name the same DICOM folder"]
+
+
+def test_all_problems_at_once_with_row_and_column(tmp_path):
+    path = sheet(tmp_path, "patient|dicom|label\np 1|ct|2\np2|nowhere|1\np2||0\n")
+    _, problems = samples.read_samples(path)
+    assert len(problems) == 4
+    text = "\n".join(problems)
+    assert "row 2: patient 'p 1'" in text
+    assert "row 2: label '2': expected 0, 1 or nothing" in text
+    assert "row 3: dicom 'nowhere': no such folder" in text
+    assert "patient 'p2' stands in 2 rows" in text
+
+
+def test_columns_are_checked_first(tmp_path):
+    _, problems = samples.read_samples(sheet(tmp_path, "patient|labell\np1|1\n"))
+    assert any("lacks the column dicom" in problem for problem in problems)
+    assert any("'labell' (did you mean label?)" in problem for problem in problems)
+    _, problems = samples.read_samples(sheet(tmp_path, "patient|dicom|label\n"))
+    assert "has no rows" in problems[0]
+
+
+def test_patient_names_cannot_leave_the_results_folder(tmp_path):
+    _, problems = samples.read_samples(sheet(tmp_path, "patient|dicom|label\n../../etc|ct|1\n"))
+    assert "expected 1 to 64 letters" in problems[0]
+
+
+def test_config_typo_gets_a_suggestion_and_its_place():
+    problems = samples.check_config({"lungs": {"treshold_hu": -400}, "sede": 1}, SCHEMA)
+    assert len(problems) == 2
+    assert "config key lungs.treshold_hu is unknown (did you mean threshold_hu?)" in problems
+    assert "config key sede is unknown (did you mean seed?)" in problems
+
+
+def test_config_bounds_name_unit_and_meaning():
+    (problem,) = samples.check_config({"volumes": {"spacing_mm": 0}}, SCHEMA)
+    assert "volumes.spacing_mm" in problem
+    assert "[mm]" in problem
+
+
+def test_defaults_are_filled_in():
+    full = samples.with_defaults({"volumes": {"spacing_mm": 2}}, SCHEMA)
+    assert full["volumes"]["spacing_mm"] == 2
+    assert full["volumes"]["interpolation"] == "cubic"
+    assert full["seed"] == 0
+
+
+def test_sheet_from_a_folder_and_labels(tmp_path):
+    for name in ("a/dicom", "b", "c"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+    labels = tmp_path / "labels.csv"
+    labels.write_text("id,cancer,age\na,1,60\nb,0,61\nz,1,1\n")
+    patients = samples.find_patients(tmp_path / "data")
+    assert patients["a"] == tmp_path / "data" / "a" / "dicom"
+    path = tmp_path / "out" / "samples.tsv"
+    samples.write_sheet(path, patients, samples.read_labels(labels))
+    found, problems = samples.read_samples(path)
+    assert problems == []
+    assert [(one.patient, one.label) for one in found] == [("a", 1), ("b", 0), ("c", None)]
+
+
+def test_relative_folders_count_from_the_sheet(tmp_path, monkeypatch):
+    (tmp_path / "data" / "a").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    samples.write_sheet(Path("runs/real/samples.tsv"), {"a": Path("data/a")}, {})
+    found, _ = samples.read_samples(Path("runs/real/samples.tsv"))
+    assert found[0].dicom == Path("runs/real/../../data/a")
+    assert "../../data/a" in Path("runs/real/samples.tsv").read_text()
+
+
+def test_bad_labels_are_all_named(tmp_path):
+    path = tmp_path / "labels.csv"
+    path.write_text("id,cancer\na,yes\nb,1\nb,0\n")
+    with pytest.raises(InputError, match=r"label 'yes' of a.*patient b stands twice"):
+        samples.read_labels(path)
+    with pytest.raises(InputError, match="no such folder"):
+        samples.find_patients(tmp_path / "none")
