@@ -1,0 +1,57 @@
+"""TensorFlow started quietly, with the threads it was given, and chance seeded; networks saved."""
+
+import io
+import json
+import os
+import zipfile
+from pathlib import Path
+
+# Warnings about CPU instructions say nothing to the reader of a log.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras
+import tensorflow as tf
+
+from lungfish.randomness import stable_hash
+from lungfish.records import atomic
+
+FIXED_DATE = (1980, 1, 1, 0, 0, 0)
+
+
+def start(*, threads: int | None, seed: int, purpose: str) -> None:
+    """Bind TensorFlow to a number of threads and seed all that Keras draws.
+
+    Parameters
+    ----------
+    threads : int or None
+        Threads inside an operation; None leaves the choice to TensorFlow. Results are equal to the
+        last bit only at an equal number of threads on one machine.
+    seed : int
+        Of the run.
+    purpose : str
+        What the seed is for, such as ``gmcae/cohort``.
+    """
+    if threads is not None:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+    keras.utils.set_random_seed(stable_hash(str(seed), purpose) % 2**31)
+
+
+def save_network(path: Path, network: keras.Model) -> None:
+    """Save a network as ``.keras``, whole or not at all, without the time of saving.
+
+    Keras writes the date into the archive's metadata and into its entries, so that equal networks
+    would give unequal files; both are set to a fixed value.
+    """
+    with atomic(path) as temporary:
+        network.save(temporary)
+        with zipfile.ZipFile(temporary) as archive:
+            entries = {name: archive.read(name) for name in sorted(archive.namelist())}
+        metadata = json.loads(entries["metadata.json"])
+        metadata.pop("date_saved", None)
+        entries["metadata.json"] = json.dumps(metadata, sort_keys=True).encode()
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w") as archive:
+            for name, content in entries.items():
+                archive.writestr(zipfile.ZipInfo(name, FIXED_DATE), content)
+        temporary.write_bytes(packed.getvalue())

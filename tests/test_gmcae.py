@@ -1,0 +1,331 @@
+"""The mixture density is the one that Bishop wrote down, and the network learns with it."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import math
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import special, stats
+
+from lungfish.errors import InputError, Refusal
+from lungfish.gmcae import density
+from lungfish.gmcae.artefacts import write, write_refused
+from lungfish.gmcae.batches import epoch_batches, split_patches, validation_patients
+from lungfish.gmcae.density import GaussianMixtureLoss, negative_log_likelihood
+from lungfish.gmcae.encoder import load_encoder
+from lungfish.gmcae.network import build_encoder, build_gmcae, encoder_of
+from lungfish.gmcae.settings import Settings
+from lungfish.gmcae.training import compile_network, train
+from lungfish.intensity import HuMap
+from lungfish.records import read_json
+
+TINY = Settings(filters=(2, 2, 4), components=2, batch_size=4, steps_per_epoch=3, epochs=3)
+ORIGINAL = Settings(filters=(64, 128, 256), components=8)
+
+
+def pack(log_priors, variances, means):
+    """Lay parameters out as the network does: (n, m), (n, m), (n, c, m)."""
+    parts = (log_priors, variances, means.reshape(len(means), -1))
+    return np.concatenate(parts, axis=1).astype(np.float32)
+
+
+def scipy_loss(target, log_priors, variances, means):
+    """Return the same by scipy.stats, in float64, a voxel and a component at a time."""
+    logs = stats.norm.logpdf(target[..., None], means, np.sqrt(variances)[:, None]).sum(axis=1)
+    return -special.logsumexp(log_priors + logs, axis=1)
+
+
+def random_mixture(rng, n, c, m, variances):
+    target = rng.normal(0, 1, (n, c)).astype(np.float32)
+    means = (target[..., None] + rng.normal(0, 1, (n, c, m)) * np.sqrt(variances)[:, None]).astype(
+        np.float32
+    )
+    log_priors = special.log_softmax(rng.normal(0, 20, (n, m)), axis=1).astype(np.float32)
+    return target, log_priors, variances.astype(np.float32), means
+
+
+@pytest.mark.parametrize("c", [1, 100, 32768])
+@pytest.mark.parametrize("m", [1, 2, 8])
+@pytest.mark.parametrize("exponent", [-6, -3, 0, 3, 6])
+def test_loss_equals_an_independent_computation(rng, c, m, exponent):
+    variances = 10.0**exponent * rng.uniform(0.5, 1, (3, m))
+    parts = random_mixture(rng, 3, c, m, variances)
+    found = negative_log_likelihood(parts[0], pack(*parts[1:]), components=m, voxels=c)
+    expected = scipy_loss(*(part.astype(np.float64) for part in parts))
+    assert np.asarray(found) == pytest.approx(expected, rel=1e-5, abs=1e-5)
+
+
+def test_priors_near_zero_count_as_they_should(rng):
+    parts = list(random_mixture(rng, 2, 4, 2, np.ones((2, 2))))
+    parts[1] = np.array([[-80.0, 0.0], [0.0, -1e4]], np.float32)
+    found = negative_log_likelihood(parts[0], pack(*parts[1:]), components=2, voxels=4)
+    expected = scipy_loss(*(part.astype(np.float64) for part in parts))
+    assert np.asarray(found) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("m", [1, 4])
+@pytest.mark.parametrize("variance", [1e-6, 1.0, 1e6])
+def test_gradient_is_finite_at_the_extremes(rng, m, variance):
+    import tensorflow as tf
+
+    target, _, variances, means = random_mixture(rng, 2, 64, m, np.full((2, m), variance))
+    log_priors = np.full((2, m), -60.0, np.float32)
+    log_priors[:, 0] = 0
+    output = tf.Variable(pack(log_priors, variances, means + 1))
+    with tf.GradientTape() as tape:
+        loss = GaussianMixtureLoss(m, 64)(target, output)
+    assert np.isfinite(tape.gradient(loss, output)).all()
+
+
+def test_reference_values():
+    def loss(target, log_priors, variances, means):
+        parts = (np.atleast_2d(np.float32(part)) for part in (log_priors, variances))
+        c = np.size(target)
+        output = pack(*parts, np.reshape(means, (1, c, -1)))
+        target = np.reshape(np.float32(target), (1, c))
+        return float(
+            negative_log_likelihood(target, output, components=np.size(variances), voxels=c)[0]
+        )
+
+    t = np.zeros(32768)
+    assert loss(t, np.log([0.3, 0.7]), [1, 1], np.zeros((32768, 2))) == pytest.approx(30111.7779)
+    assert loss([0.0], [0.0], [1.0], [1.0]) == pytest.approx(1.4189385)
+    t = np.array([0.1, -0.2, 0.3, 0.0])
+    means = np.stack([t + 0.1, t - 0.5], axis=1)
+    assert loss(t, np.log([0.3, 0.7]), [0.05, 2], means) == pytest.approx(-0.71343052, rel=1e-5)
+
+
+def test_the_density_integrates_to_one(rng):
+    x = np.linspace(-30, 30, 20001, dtype=np.float32)[:, None]
+    output = np.repeat(
+        pack(np.log([[0.3, 0.7]]), [[0.5, 4.0]], np.array([[[-1.0, 2.0]]])), len(x), 0
+    )
+    nats = np.asarray(negative_log_likelihood(x, output, components=2, voxels=1))
+    assert np.trapezoid(np.exp(-nats), x[:, 0]) == pytest.approx(1, abs=1e-4)
+
+
+def test_the_order_of_components_does_not_matter(rng):
+    target, log_priors, variances, means = random_mixture(
+        rng, 3, 50, 4, rng.uniform(0.1, 2, (3, 4))
+    )
+    order = [2, 0, 3, 1]
+    one = negative_log_likelihood(
+        target, pack(log_priors, variances, means), components=4, voxels=50
+    )
+    two = pack(log_priors[:, order], variances[:, order], means[..., order])
+    other = negative_log_likelihood(target, two, components=4, voxels=50)
+    assert np.asarray(one) == pytest.approx(np.asarray(other), rel=1e-5)
+
+
+@given(value=st.floats(width=32, allow_nan=False, allow_infinity=False))
+@settings(max_examples=200, deadline=None)
+def test_a_variance_is_positive_and_finite_whatever_the_network_says(value):
+    for activation in density.VARIANCES.values():
+        found = float(activation(np.float32(value)))
+        assert found > 0
+        assert math.isfinite(math.log(found)) or activation is density.shifted_elu
+    assert math.isfinite(float(density.floored_variance(np.float32(value))))
+
+
+def test_activations_where_they_are_known():
+    x = np.array([-20.0, -1.0, 0.0, 2.0], np.float32)
+    floor = density.SMALLEST_SIGMA**2
+    expected = [floor, math.exp(-1), 1, 3]
+    assert np.asarray(density.shifted_elu(x)) == pytest.approx(expected, rel=1e-5)
+    sigma = np.sqrt(np.asarray(density.floored_variance(x)))
+    assert sigma[0] == pytest.approx(density.SMALLEST_SIGMA, rel=1e-4)
+    assert sigma[3] == pytest.approx(math.exp(2), rel=1e-3)
+    logs = np.asarray(density.log_softmax(np.array([[1000.0, 0.0, -1000.0]], np.float32)))
+    assert np.exp(logs).sum() == pytest.approx(1)
+    assert np.isfinite(logs).all()
+
+
+def test_reconstruction_goes_by_the_prior_and_not_by_the_smallest_variance(rng):
+    means = np.stack([np.zeros((1, 8)), np.ones((1, 8))], axis=-1)
+    output = pack(np.log([[0.999, 0.001]]), np.array([[1.0, 1e-6]]), means)
+    made, chosen = density.reconstruct(output, components=2, voxels=8)
+    assert chosen.tolist() == [0]
+    assert made.tolist() == [[0.0] * 8]
+
+
+@pytest.mark.parametrize(("m", "total"), [(2, 8_664_136), (4, 8_668_110), (8, 8_676_058)])
+def test_parameter_counts_of_kdsb17(m, total):
+    network = build_gmcae(Settings(filters=(64, 128, 256), components=m))
+    assert network.count_params() == total
+    assert network.output_shape == (None, m * (32768 + 2))
+    names = {layer.name for layer in network.layers}
+    assert {"encoder_conv_1-2_0", "decoder_conv_2-1_2", "mu_conv3d", "sigma_sq", "gmd"} <= names
+
+
+def test_encoder_of_kdsb17():
+    encoder = build_encoder((64, 128, 256))
+    assert encoder.count_params() == 3_430_976
+
+
+def test_encoder_takes_any_size_with_the_same_weights(rng):
+    network = build_gmcae(TINY)
+    encoder = encoder_of(network, TINY.filters)
+    patch = rng.normal(0, 1, (1, 32, 32, 32, 1)).astype(np.float32)
+    inner = keras.Model(network.input, network.get_layer("encoder_act_2-1_2").output)
+    assert np.asarray(encoder(patch)) == pytest.approx(np.asarray(inner(patch)), abs=1e-6)
+    assert encoder(np.zeros((1, 40, 8, 24, 1), np.float32)).shape == (1, 5, 1, 3, 4)
+
+
+def test_means_lie_voxel_major_and_mixture_minor(rng):
+    network = build_gmcae(TINY)
+    patch = rng.normal(0, 1, (1, 32, 32, 32, 1)).astype(np.float32)
+    maps = keras.Model(network.input, network.get_layer("mu_conv3d").output)(patch)
+    _, _, means = density.split_output(network(patch), 2, 32768)
+    assert np.array_equal(np.asarray(means).reshape(32, 32, 32, 2), np.asarray(maps)[0])
+
+
+def toy(rng, patients=5, patches=6):
+    z, y, x = np.indices((32, 32, 32))
+    ball = ((z - 16) ** 2 + (y - 16) ** 2 + (x - 16) ** 2 < 100) * 900 - 850
+    return {
+        f"p{k}": (ball + rng.normal(0, 20, (patches, 32, 32, 32))).astype(np.int16)
+        for k in range(patients)
+    }
+
+
+def test_validation_patients_are_never_learned_from_and_stay_when_one_is_added():
+    names = [f"p{k}" for k in range(40)]
+    held = validation_patients(names, 0.2)
+    more = validation_patients([*names, "newcomer"], 0.2)
+    assert 2 <= len(held) <= 16
+    assert set(more) - {"newcomer"} == set(held)
+    assert validation_patients(["a"], 0.2) == ["a"]
+    assert len(validation_patients(["a", "b"], 0.0)) == 1
+    assert len(validation_patients(["a", "b"], 1.0)) == 1
+
+
+def test_no_patches_at_all_is_refused():
+    with pytest.raises(Refusal, match="no accepted patient has patches"):
+        split_patches({"a": np.zeros((0, 32, 32, 32), np.int16)}, TINY)
+
+
+def test_every_batch_is_a_fresh_array_and_the_same_when_asked_again(rng):
+    split = split_patches(toy(rng), TINY)
+
+    def batches(epoch):
+        return list(
+            epoch_batches(split.training, settings=TINY, hu_map=HuMap(), seed=1, epoch=epoch)
+        )
+
+    one, again, other = batches(1), batches(1), batches(2)
+    before = split.training.copy()
+    for (a, t), (b, _) in zip(one, again, strict=True):
+        assert np.array_equal(a, b)
+        assert not np.shares_memory(a, b)
+        assert not np.shares_memory(a, t)
+        assert np.array_equal(a.reshape(len(a), -1), t)
+        b[:] = 7
+    assert np.array_equal(split.training, before)
+    assert not np.array_equal(one[0][0], other[0][0])
+    assert len({array.ctypes.data for batch in one for array in batch}) == 2 * len(one)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    rng = np.random.default_rng(3)
+    folder = tmp_path_factory.mktemp("gmcae")
+    split = split_patches(toy(rng), TINY)
+    keras.utils.set_random_seed(5)
+    found = train(split, settings=TINY, hu_map=HuMap(), seed=1, folder=folder)
+    write(folder, found, split, settings=TINY, hu_map=HuMap(), spacing_mm=1.5)
+    return folder, found, split
+
+
+def test_the_loss_falls(trained):
+    _, found, _ = trained
+    epochs = found.journal.epochs
+    assert epochs[-1]["val_loss"] < epochs[0]["val_loss"]
+    assert len(found.journal.batches) == len(epochs) * TINY.steps_per_epoch
+
+
+def test_a_run_that_stopped_goes_on_to_the_same_weights(trained, tmp_path):
+    _, found, split = trained
+
+    class Stop(Exception):
+        pass
+
+    import lungfish.gmcae.training as module
+
+    original = module.save_state
+
+    def stop_after_two(path, model, journal, key):
+        original(path, model, journal, key)
+        if len(journal.epochs) == 2:
+            raise Stop("killed here")
+
+    keras.utils.set_random_seed(5)
+    module.save_state = stop_after_two
+    try:
+        with pytest.raises(Stop, match="killed"):
+            train(split, settings=TINY, hu_map=HuMap(), seed=1, folder=tmp_path)
+    finally:
+        module.save_state = original
+    keras.utils.set_random_seed(99)  # a new process would not know where the old one stood
+    again = train(split, settings=TINY, hu_map=HuMap(), seed=1, folder=tmp_path)
+    assert again.journal.epochs == found.journal.epochs
+    for one, two in zip(found.network.get_weights(), again.network.get_weights(), strict=True):
+        assert np.array_equal(one, two)
+
+
+def test_a_stale_state_is_not_taken_up(trained, tmp_path):
+    from lungfish.gmcae.checkpoint import Journal, load_state, save_state
+
+    network = compile_network(TINY)
+    save_state(tmp_path / "state.npz", network, Journal([{"val_loss": 1.0}]), "key")
+    assert len(load_state(tmp_path / "state.npz", network, "key").epochs) == 1
+    assert load_state(tmp_path / "state.npz", network, "other").epochs == []
+
+
+def test_files_hold_what_prediction_needs(trained):
+    folder, found, split = trained
+    encoder = load_encoder(folder)
+    assert (encoder.spacing_mm, encoder.channels) == (1.5, 4)
+    assert encoder.hu_map == HuMap()
+    record = read_json(folder / "gmcae.json", "gmcae/1")
+    assert sum(record["validation"]["component_shares"]) == pytest.approx(1)
+    assert not set(record["training"]["patients"]) & set(record["validation"]["patients"])
+    loaded = keras.saving.load_model(folder / "gmcae.keras")
+    patch = np.zeros((1, 32, 32, 32, 1), np.float32)
+    assert np.array_equal(np.asarray(loaded(patch)), np.asarray(found.network(patch)))
+    assert loaded.loss.get_config()["components"] == 2
+    assert "encoder_conv_1-2_0" in (folder / "summary.txt").read_text()
+    assert not (folder / "checkpoint").exists()
+    assert list((folder / "tensorboard").iterdir())
+
+
+def test_a_refused_scope_says_so(tmp_path):
+    write_refused(tmp_path, Refusal("no-patches", "nobody is in"))
+    with pytest.raises(Refusal, match="nobody is in"):
+        load_encoder(tmp_path)
+
+
+def test_a_run_that_diverges_names_epoch_and_batch(tmp_path, rng):
+    split = split_patches(toy(rng), TINY)
+
+    class Broken(HuMap):
+        def to_network(self, hu):
+            return np.full(np.shape(hu), np.nan, np.float32)
+
+    with pytest.raises(InputError, match=r"loss is nan at epoch 1, batch 1"):
+        train(split, settings=TINY, hu_map=Broken(), seed=1, folder=tmp_path)
+
+
+def test_bfloat16_is_refused(tmp_path, rng):
+    keras.config.set_dtype_policy("bfloat16")
+    try:
+        with pytest.raises(InputError, match="weights do not move"):
+            train(split_patches(toy(rng), TINY), settings=TINY, hu_map=HuMap(), seed=1,
+                  folder=tmp_path)  # fmt: skip
+    finally:
+        keras.config.set_dtype_policy("float32")
