@@ -9,7 +9,7 @@ BIN := .venv/bin
 PINS := $(shell cat requirements.txt | cksum | cut -d ' ' -f 1)
 DEV_PINS := $(shell cat requirements-dev.txt | cksum | cut -d ' ' -f 1)
 
-.PHONY: help env env-dev run run-real test test-slow benchmark format clean
+.PHONY: docs help env env-dev run run-real test test-slow benchmark format clean
 
 help: ## Say what there is to type
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -55,8 +55,11 @@ test: env-dev ## Every fast test, style and types included
 test-slow: env-dev ## The rest
 	@$(BIN)/python -m pytest -m slow
 
+docs: env ## Rewrite the tables that are made from schemas
+	@$(BIN)/python scripts/reference.py --schema workflow/schemas/config.schema.yaml --page config/README.md
+
 format: env-dev ## Lay out Python and Snakemake files as the tests want them
-	@$(BIN)/ruff format . && $(BIN)/ruff check --fix . && $(BIN)/snakefmt --quiet Snakefile workflow
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix . && $(BIN)/snakefmt Snakefile workflow
 
 clean: ## Remove results and logs; .venv stays
 	@rm -rf results logs .snakemake

@@ -7,11 +7,10 @@ min_version("9.0")
 
 
 # The configuration is sought in the working directory, then beside this file.
-configfile: next(
-    path
-    for path in (Path("config/config.yaml"), Path(workflow.basedir, "config/config.yaml"))
-    if path.is_file()
-)
+CONFIG_FILE = Path("config/config.yaml")
+
+
+configfile: CONFIG_FILE if CONFIG_FILE.is_file() else Path(workflow.basedir) / CONFIG_FILE
 
 
 include: "workflow/rules/common.smk"

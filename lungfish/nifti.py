@@ -39,7 +39,9 @@ def _affine(image: sitk.Image) -> NDArray[np.float64]:
 
 def _write(path: Path, image: sitk.Image, description: str) -> None:
     if description:
-        image.SetMetaData("ITK_FileNotes", description[:79])  # NIfTI-1 holds 80 bytes with the final zero
+        image.SetMetaData(
+            "ITK_FileNotes", description[:79]
+        )  # NIfTI-1 holds 80 bytes with the final zero
     with atomic(path) as temporary:
         # Level 1: a third of the time of the default for 3 % more bytes on CT.
         sitk.WriteImage(image, str(temporary), useCompression=True, compressionLevel=1)

@@ -175,7 +175,9 @@ def _explain(error: jsonschema.ValidationError) -> list[str]:
         found: Any = error.instance
         unknown = sorted(set(found) - set(known))
         prefix = f"{where}." if where else ""
-        return [f"config key {prefix}{key} is unknown{_suggest(str(key), known)}" for key in unknown]
+        return [
+            f"config key {prefix}{key} is unknown{_suggest(str(key), known)}" for key in unknown
+        ]
     unit = part.get("unit", "")
     described = part.get("description", "")
     meaning = (f" [{unit}]" if unit else "") + (f"; it is: {described}" if described else "")

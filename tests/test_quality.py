@@ -11,7 +11,7 @@ TOOLS = {
     "ruff": ["ruff", "check", "."],
     "ruff format": ["ruff", "format", "--check", "."],
     "mypy": ["mypy"],
-    "snakefmt": ["snakefmt", "--check", "--quiet", "Snakefile", "workflow"],
+    "snakefmt": ["snakefmt", "--check", "Snakefile", "workflow"],
     "snakemake lint": ["snakemake", "--lint"],
 }
 

@@ -101,3 +101,57 @@ def test_bad_labels_are_all_named(tmp_path):
         samples.read_labels(path)
     with pytest.raises(InputError, match="no such folder"):
         samples.find_patients(tmp_path / "none")
+
+
+def test_every_key_is_described_with_unit_and_default_and_the_page_agrees(clone, tmp_path):
+    import shutil
+
+    import yaml
+
+    from scripts import reference
+
+    def leaves(part, path=""):
+        for key, sub in part["properties"].items():
+            assert sub.get("description") or sub.get("type") == "object", key
+            if sub.get("type") == "object":
+                assert sub["additionalProperties"] is False, key
+                yield from leaves(sub, f"{path}{key}.")
+            else:
+                yield f"{path}{key}", sub
+
+    schema = yaml.safe_load((clone / SCHEMA).read_text())
+    for name, part in leaves(schema):
+        assert {"description", "unit", "default"} <= set(part), name
+        assert samples.check_config({}, clone / SCHEMA) == []
+    page = tmp_path / "README.md"
+    shutil.copy(clone / "config/README.md", page)
+    reference.main(["--schema", str(clone / SCHEMA), "--page", str(page)])
+    assert page.read_text() == (clone / "config/README.md").read_text()
+
+
+def test_schema_defaults_are_those_of_the_code(clone):
+    import importlib
+
+    import yaml
+
+    from tests.test_names import STAGES
+
+    schema = yaml.safe_load((clone / SCHEMA).read_text())["properties"]
+    workflow_keys = {("gmcae", "scope"), ("classifier", "heads")}
+    for stage in STAGES:
+        try:
+            room = importlib.import_module(f"lungfish.{stage}.settings")
+        except ModuleNotFoundError:
+            room = importlib.import_module(f"lungfish.{stage}")
+        section = vars(room.Settings()) if hasattr(room, "Settings") else {}
+        defaults = {
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in section.items()
+            if (stage, key) != ("classifier", "head")  # the workflow names it, one run a head
+        }
+        stated = {
+            key: part["default"]
+            for key, part in schema[stage]["properties"].items()
+            if (stage, key) not in workflow_keys
+        }
+        assert stated == defaults, stage

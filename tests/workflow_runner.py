@@ -55,7 +55,12 @@ def plan(clone: Path, folder: Path, *arguments: str, **options: str) -> Counter[
     assert found.returncode == 0, found.stdout
     table = found.stdout.split("Job stats:")[-1].split("total")[0]
     jobs = re.findall(r"^(\w+) +(\d+)$", table, re.M) if "Job stats:" in found.stdout else []
-    return Counter({rule: int(count) for rule, count in jobs if rule != "all"})
+    counts: Counter[str] = Counter()
+    for rule, count in jobs:
+        # The pages of each shard have a rule of their own.
+        name = "report_patients" if rule.startswith("report_patients") else rule
+        counts[name] += int(count) if rule != "all" else 0
+    return +counts
 
 
 def planned_files(clone: Path, folder: Path, *arguments: str, **options: str) -> list[str]:

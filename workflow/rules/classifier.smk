@@ -11,20 +11,20 @@ rule classifier:
             epochs="epochs.tsv",
             head="head.keras",
         ),
-    params:
-        folder="results/classifier/{head}/{fold}",
-        settings=settings("classifier"),
-        seed=CONFIG["seed"],
-        code=code("classifier"),
-    resources:
-        mem_mb=memory(3000),
-        runtime=minutes(60),
     log:
         "logs/classifier/{head}-{fold}.log",
     benchmark:
         "logs/classifier/{head}-{fold}.tsv"
     conda:
         "../envs/lungfish.yaml"
+    resources:
+        mem_mb=memory(3000),
+        runtime=minutes(60),
+    params:
+        folder="results/classifier/{head}/{fold}",
+        settings=settings("classifier"),
+        seed=CONFIG["seed"],
+        code=code("classifier"),
     shell:
         'python "$LUNGFISH"/scripts/classifier.py --features {input.features}'
         " --cohort {input.cohort} --head {wildcards.head} --fold {wildcards.fold}"

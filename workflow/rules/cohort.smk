@@ -8,20 +8,20 @@ rule cohort:
     output:
         table="results/cohort/cohort.tsv",
         summary="results/cohort/cohort.json",
-    params:
-        sheet=sheet_digest(),
-        settings=settings("cohort"),
-        seed=CONFIG["seed"],
-        code=code("cohort"),
-    resources:
-        mem_mb=memory(1000),
-        runtime=minutes(10),
     log:
         "logs/cohort/cohort.log",
     benchmark:
         "logs/cohort/cohort.tsv"
     conda:
         "../envs/lungfish.yaml"
+    resources:
+        mem_mb=memory(1000),
+        runtime=minutes(10),
+    params:
+        sheet=sheet_digest(),
+        settings=settings("cohort"),
+        seed=CONFIG["seed"],
+        code=code("cohort"),
     shell:
         'python "$LUNGFISH"/scripts/cohort.py --samples "$LUNGFISH_SAMPLES" --results results'
         " --output {output.table} --summary {output.summary}"

@@ -18,7 +18,9 @@ os.environ["LUNGFISH"] = str(ROOT)
 os.environ["PYTHONPATH"] = os.pathsep.join(
     [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
 )
-os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+os.environ["PATH"] = os.pathsep.join(
+    [str(Path(sys.executable).parent), os.environ["PATH"]]
+)
 
 if workflow.is_main_process and not runs.only_looks(sys.argv):
     try:
@@ -55,11 +57,16 @@ LABELS = [sample.label for sample in SAMPLES]
 FOLDS = list(
     range(
         cohort.number_of_folds(
-            LABELS, CONFIG["cohort"]["folds"], splits=[sample.split for sample in SAMPLES]
+            LABELS,
+            CONFIG["cohort"]["folds"],
+            splits=[sample.split for sample in SAMPLES],
         )
     )
 )
 HEADS = CONFIG["classifier"]["heads"]
+SCOPES = ["cohort"]  # the model's own; a fold has one too where the scope is the fold
+if CONFIG["gmcae"]["scope"] == "fold":
+    SCOPES += [f"fold-{fold}" for fold in FOLDS]
 
 
 def shard_of(patient):
@@ -83,7 +90,9 @@ wildcard_constraints:
 def settings(stage):
     """Return the section of a stage as JSON: just the keys that its script uses."""
     section = CONFIG[stage].items()
-    kept = {key: value for key, value in section if key not in WORKFLOW_KEYS.get(stage, ())}
+    kept = {
+        key: value for key, value in section if key not in WORKFLOW_KEYS.get(stage, ())
+    }
     return json.dumps(kept, sort_keys=True)
 
 
@@ -119,7 +128,9 @@ def scope_of(fold):
 
 def features_of(scope):
     """Return the feature stores of one autoencoder, every patient in one of them."""
-    return expand("results/features/{scope}/{shard}.h5", scope=scope, shard=sorted(SHARDS))
+    return expand(
+        "results/features/{scope}/{shard}.h5", scope=scope, shard=sorted(SHARDS)
+    )
 
 
 def of_shard(pattern):
@@ -134,7 +145,9 @@ def of_cohort(pattern):
 
 def of_folds(name):
     """Return a file of every head and fold; none where the labels allow no classifier."""
-    return expand(f"results/classifier/{{head}}/{{fold}}/{name}", head=HEADS, fold=FOLDS)
+    return expand(
+        f"results/classifier/{{head}}/{{fold}}/{name}", head=HEADS, fold=FOLDS
+    )
 
 
 def memory(base_mb):

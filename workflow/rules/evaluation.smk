@@ -6,19 +6,19 @@ rule evaluation:
     output:
         predictions="results/evaluation/predictions.tsv",
         metrics="results/evaluation/metrics.json",
-    params:
-        settings=settings("evaluation"),
-        seed=CONFIG["seed"],
-        code=code("evaluation"),
-    resources:
-        mem_mb=memory(1500),
-        runtime=minutes(30),
     log:
         "logs/evaluation/evaluation.log",
     benchmark:
         "logs/evaluation/evaluation.tsv"
     conda:
         "../envs/lungfish.yaml"
+    resources:
+        mem_mb=memory(1500),
+        runtime=minutes(30),
+    params:
+        settings=settings("evaluation"),
+        seed=CONFIG["seed"],
+        code=code("evaluation"),
     shell:
         'python "$LUNGFISH"/scripts/evaluation.py --predictions {input.predictions}'
         " --cohort {input.cohort} --predictions-output {output.predictions}"

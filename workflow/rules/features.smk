@@ -8,19 +8,19 @@ rule features:
         record="results/gmcae/{scope}/gmcae.json",
     output:
         "results/features/{scope}/{shard}.h5",
-    params:
-        folder="results/gmcae/{scope}",
-        settings=settings("features"),
-        code=code("features"),
-    resources:
-        mem_mb=memory(4000),
-        runtime=minutes(120),
     log:
         "logs/features/{scope}-{shard}.log",
     benchmark:
         "logs/features/{scope}-{shard}.tsv"
     conda:
         "../envs/lungfish.yaml"
+    resources:
+        mem_mb=memory(4000),
+        runtime=minutes(120),
+    params:
+        folder="results/gmcae/{scope}",
+        settings=settings("features"),
+        code=code("features"),
     shell:
         'python "$LUNGFISH"/scripts/features.py --volumes {input.volumes} --lungs {input.lungs}'
         " --lungs-records {input.records} --encoder {params.folder} --output {output}"

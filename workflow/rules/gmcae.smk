@@ -14,21 +14,21 @@ rule gmcae:
             summary="summary.txt",
             examples="examples.h5",
         ),
-    params:
-        folder="results/gmcae/{scope}",
-        settings=settings("gmcae"),
-        seed=CONFIG["seed"],
-        code=code("gmcae"),
-    threads: 2
-    resources:
-        mem_mb=memory(6000),
-        runtime=minutes(240),
     log:
         "logs/gmcae/{scope}.log",
     benchmark:
         "logs/gmcae/{scope}.tsv"
     conda:
         "../envs/lungfish.yaml"
+    threads: 2
+    resources:
+        mem_mb=memory(6000),
+        runtime=minutes(240),
+    params:
+        folder="results/gmcae/{scope}",
+        settings=settings("gmcae"),
+        seed=CONFIG["seed"],
+        code=code("gmcae"),
     shell:
         # To the terminal too: this is the long one, and its epochs are the progress to watch.
         'python "$LUNGFISH"/scripts/gmcae.py --patches {input.patches} --cohort {input.cohort}'

@@ -4,20 +4,20 @@ rule index:
         dicom=dicom_folder,
     output:
         "results/index/{patient}.json",
-    params:
-        series=lambda wildcards: SAMPLE[wildcards.patient].series,
-        settings=settings("index"),
-        code=code("index"),
-    resources:
-        mem_mb=memory(1000),
-        runtime=minutes(20),
     log:
         "logs/index/{patient}.log",
     benchmark:
         "logs/index/{patient}.tsv"
     conda:
         "../envs/lungfish.yaml"
+    resources:
+        mem_mb=memory(1000),
+        runtime=minutes(20),
+    params:
+        series=lambda wildcards: SAMPLE[wildcards.patient].series,
+        settings=settings("index"),
+        code=code("index"),
     shell:
         'python "$LUNGFISH"/scripts/index.py --dicom {input.dicom:q} --output {output}'
-        " --series {params.series:q} --settings {params.settings:q} > {log} 2>&1"
+        " --series={params.series:q} --settings {params.settings:q} > {log} 2>&1"
         " || [ $? -eq 3 ]"

@@ -7,18 +7,18 @@ rule lungs:
         mask="results/lungs/{patient}.nii.gz",
         measures="results/lungs/{patient}.json",
         mosaic="results/lungs/{patient}.png",
-    params:
-        settings=settings("lungs"),
-        code=code("lungs"),
-    resources:
-        mem_mb=memory(3000),
-        runtime=minutes(20),
     log:
         "logs/lungs/{patient}.log",
     benchmark:
         "logs/lungs/{patient}.tsv"
     conda:
         "../envs/lungfish.yaml"
+    resources:
+        mem_mb=memory(3000),
+        runtime=minutes(20),
+    params:
+        settings=settings("lungs"),
+        code=code("lungs"),
     shell:
         'python "$LUNGFISH"/scripts/lungs.py --volume {input.volume} --record {input.record}'
         " --output {output.mask} --measures {output.measures} --mosaic {output.mosaic}"

@@ -6,31 +6,34 @@ rule model:
         record="results/gmcae/cohort/gmcae.json",
         features=features_of("cohort"),
         classifiers=of_folds("classifier.json"),
+        predictions="results/evaluation/predictions.tsv",
         metrics="results/evaluation/metrics.json",
     output:
         record="results/model/model.json",
-    params:
-        gmcae="results/gmcae/cohort",
-        folder="results/model",
-        settings=settings("model"),
-        index=settings("index"),
-        volumes=settings("volumes"),
-        lungs=settings("lungs"),
-        seed=CONFIG["seed"],
-        code=code("model"),
-    resources:
-        mem_mb=memory(3000),
-        runtime=minutes(60),
     log:
         "logs/model/model.log",
     benchmark:
         "logs/model/model.tsv"
     conda:
         "../envs/lungfish.yaml"
+    resources:
+        mem_mb=memory(3000),
+        runtime=minutes(60),
+    params:
+        gmcae="results/gmcae/cohort",
+        folder="results/model",
+        settings=settings("model"),
+        classifier=settings("classifier"),
+        index=settings("index"),
+        volumes=settings("volumes"),
+        lungs=settings("lungs"),
+        seed=CONFIG["seed"],
+        code=code("model"),
     shell:
         'python "$LUNGFISH"/scripts/model.py --encoder {params.gmcae} --features {input.features}'
-        " --cohort {input.cohort} --classifiers {input.classifiers} --metrics {input.metrics}"
+        " --cohort {input.cohort} --classifiers {input.classifiers}"
+        " --predictions {input.predictions} --metrics {input.metrics}"
         " --output {params.folder} --settings {params.settings:q}"
-        " --index-settings {params.index:q} --volumes-settings {params.volumes:q}"
-        " --lungs-settings {params.lungs:q} --seed {params.seed} --threads {threads}"
+        " --classifier-settings {params.classifier:q} --index-settings {params.index:q}"
+        " --volumes-settings {params.volumes:q} --lungs-settings {params.lungs:q} --seed {params.seed} --threads {threads}"
         " > {log} 2>&1 || [ $? -eq 3 ]"

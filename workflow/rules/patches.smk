@@ -6,19 +6,19 @@ rule patches:
         record="results/lungs/{patient}.json",
     output:
         "results/patches/{patient}.h5",
-    params:
-        settings=settings("patches"),
-        seed=CONFIG["seed"],
-        code=code("patches"),
-    resources:
-        mem_mb=memory(1500),
-        runtime=minutes(10),
     log:
         "logs/patches/{patient}.log",
     benchmark:
         "logs/patches/{patient}.tsv"
     conda:
         "../envs/lungfish.yaml"
+    resources:
+        mem_mb=memory(1500),
+        runtime=minutes(10),
+    params:
+        settings=settings("patches"),
+        seed=CONFIG["seed"],
+        code=code("patches"),
     shell:
         'python "$LUNGFISH"/scripts/patches.py --patient {wildcards.patient}'
         " --volume {input.volume} --lungs {input.lungs} --record {input.record}"

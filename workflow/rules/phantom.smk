@@ -3,19 +3,19 @@ rule phantom:
     output:
         dicom=directory("results/phantom/{patient}/dicom"),
         truth=directory("results/phantom/{patient}/truth"),
-    params:
-        settings=settings("phantom"),
-        seed=CONFIG["seed"],
-        code=code("phantom"),
-    resources:
-        mem_mb=memory(1500),
-        runtime=minutes(10),
     log:
         "logs/phantom/{patient}.log",
     benchmark:
         "logs/phantom/{patient}.tsv"
     conda:
         "../envs/lungfish.yaml"
+    resources:
+        mem_mb=memory(1500),
+        runtime=minutes(10),
+    params:
+        settings=settings("phantom"),
+        seed=CONFIG["seed"],
+        code=code("phantom"),
     shell:
         'python "$LUNGFISH"/scripts/phantom.py --patient {wildcards.patient}'
         " --dicom {output.dicom} --truth {output.truth}"

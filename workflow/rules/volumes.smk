@@ -6,20 +6,20 @@ rule volumes:
     output:
         volume="results/volumes/{patient}.nii.gz",
         record="results/volumes/{patient}.json",
-    params:
-        salt=CONFIG["index"]["salt"],
-        settings=settings("volumes"),
-        code=code("volumes"),
-    resources:
-        mem_mb=memory(3000),
-        runtime=minutes(20),
     log:
         "logs/volumes/{patient}.log",
     benchmark:
         "logs/volumes/{patient}.tsv"
     conda:
         "../envs/lungfish.yaml"
+    resources:
+        mem_mb=memory(3000),
+        runtime=minutes(20),
+    params:
+        salt=CONFIG["index"]["salt"],
+        settings=settings("volumes"),
+        code=code("volumes"),
     shell:
         'python "$LUNGFISH"/scripts/volumes.py --dicom {input.dicom:q} --index {input.index}'
-        " --output {output.volume} --record {output.record} --salt {params.salt:q}"
+        " --output {output.volume} --record {output.record} --salt={params.salt:q}"
         " --settings {params.settings:q} > {log} 2>&1 || [ $? -eq 3 ]"

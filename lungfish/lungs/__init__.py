@@ -1,0 +1,10 @@
+"""Lungs from HU: body, airways, right and left, closing, measures and verdict."""
+
+from lungfish.lungs import mosaic
+from lungfish.lungs.segmentation import LungMask, segment
+from lungfish.lungs.settings import Settings
+from lungfish.lungs.verdict import describe, refused_record
+
+SCHEMA = "lungs/1"
+
+__all__ = ["SCHEMA", "LungMask", "Settings", "describe", "mosaic", "refused_record", "segment"]

@@ -1,0 +1,124 @@
+"""One new patient: DICOM and model to a probability, or an abstention with a reason."""
+
+from pathlib import Path
+from typing import Any
+
+from lungfish import index, lungs, records, volumes
+from lungfish.classifier.pooling import pool_lungs
+from lungfish.errors import Refusal
+from lungfish.model import SCHEMA as MODEL_SCHEMA
+from lungfish.model import load_ensemble
+from lungfish.records import Record
+from lungfish.settings import parse
+
+SCHEMA = "predict/1"
+NOTE = "not a medical device: for research, never for the care of a patient"
+LUNG_FIELDS = ("verdict", "reasons", "right_litre", "left_litre")
+
+
+def predict_folder(dicom: Path, folder: Path) -> Record:
+    """Predict one patient as the model's own patients were prepared and predicted.
+
+    Parameters
+    ----------
+    dicom : Path
+        Folder with the patient's DICOM files.
+    folder : Path
+        Model folder of the model stage.
+
+    Returns
+    -------
+    dict
+        The record of `predict`: ``status`` is ``ok`` or ``abstained``; an abstention has code and
+        reason, and no probability.
+
+    Raises
+    ------
+    InputError
+        If the model folder or the DICOM folder is missing.
+    """
+    model = records.read_json(folder / "model.json", MODEL_SCHEMA)
+    known: Record = {
+        "probability": None,
+        "low": None,
+        "high": None,
+        "seen_in_training": None,
+        "seen_as": "",
+        "lungs": dict.fromkeys(LUNG_FIELDS),
+        "trained_on": {key: model["trained_on"][key] for key in ("n", "events")},
+        "evaluation": model["evaluation"],
+        "conclusion": say_conclusion(model["evaluation"]),
+        "note": NOTE,
+    }
+    try:
+        _fill(known, dicom, folder, model)
+    except Refusal as refusal:
+        return known | {"status": "abstained", "code": refusal.code, "reason": refusal.reason}
+    return known | records.accepted()
+
+
+def _fill(known: Record, dicom: Path, folder: Path, model: Record) -> None:
+    """Add to `known` step by step, so that an abstention tells all that was found before it."""
+    settings = model["preparation"]
+    found = index.index_folder(dicom, settings=parse(index.Settings, settings["index"]))
+    volume, about = volumes.build_volume(
+        dicom, found, settings=parse(volumes.Settings, settings["volumes"])
+    )
+    known["seen_as"] = seen_as(about["content_hash"], model["trained_on"])
+    known["seen_in_training"] = bool(known["seen_as"])
+    mask = lungs.segment(volume, settings=parse(lungs.Settings, settings["lungs"]))
+    known["lungs"] = {key: mask.record.get(key) for key in LUNG_FIELDS}
+    records.require_ok(mask.record)
+    records.require_ok(model)
+    features = _encode(folder, volume, mask)
+    ensemble = load_ensemble(folder, model)
+    vector = pool_lungs(
+        features.grid,
+        features.inside,
+        levels=ensemble.classifier.levels,
+        threshold=ensemble.classifier.inside_threshold,
+    )
+    known["probability"], known["low"], known["high"] = ensemble.answer(vector)
+
+
+def _encode(folder: Path, volume: Any, mask: Any) -> Any:
+    """Encode the lungs with the model's encoder."""
+    from lungfish.features import Settings, encode_lungs
+    from lungfish.gmcae.encoder import load_encoder
+
+    # Tiles of any size give the same features, so the size in training need not be known.
+    box = mask.record["box_voxel"]
+    return encode_lungs(load_encoder(folder), volume, mask.labels, box, settings=Settings())
+
+
+def seen_as(content_hash: str, trained_on: Record) -> str:
+    """Say as what the model saw this scan: ``labelled``, ``unlabelled`` or not at all (empty)."""
+    if content_hash in trained_on["content_hashes"]:
+        return "labelled"
+    return "unlabelled" if content_hash in trained_on["unlabelled_hashes"] else ""
+
+
+def say_conclusion(evaluation: Record) -> str:
+    """Return the sentence on the model's evaluation that stands beside every prediction."""
+    return f"this model's evaluation is {evaluation['conclusion']}: {evaluation['reason']}"
+
+
+def three_lines(record: Record) -> str:
+    """Return a prediction for a person, in three lines."""
+    lungs_found = record["lungs"]
+    litres = [lungs_found[side] for side in ("right_litre", "left_litre")]
+    size = "" if None in litres else f" (right {litres[0]:.2f} l, left {litres[1]:.2f} l)"
+    seen = " The model was trained on this very scan." if record["seen_in_training"] else ""
+    if record["status"] == "ok":
+        first = (
+            f"Probability {record['probability']:.3f} (spread over refits {record['low']:.3f} to "
+            f"{record['high']:.3f}); lungs {lungs_found['verdict']}{size}.{seen}"
+        )
+    else:
+        first = f"No answer ({record['code']}): {record['reason']}.{seen}"
+    trained = record["trained_on"]
+    second = (
+        f"Trained on {trained['n']} patients, {trained['events']} with label 1; "
+        f"{record['conclusion']}."
+    )
+    return "\n".join((first, second, f"{NOTE[0].upper()}{NOTE[1:]}."))

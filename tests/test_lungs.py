@@ -1,0 +1,416 @@
+"""Lungs found in analytic chests of known volume, and on real CT where it is present."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from lungfish import lungs, nifti, records
+from lungfish.errors import InputError, Refusal
+from lungfish.lungs import morphology, sides, verdict
+from lungfish.settings import load
+from lungfish.volume import Volume, axis_aligned_affine, resample_isotropic
+from scripts import lungs as script
+
+SETTINGS = lungs.Settings()
+STEP_MM = 3.0
+SHAPE = (96, 96, 120)
+SEMI_MM = (108.0, 76.0, 54.0)
+LITRE = 4 / 3 * np.pi * np.prod(SEMI_MM) * 1e-6
+
+
+def axes():
+    """Positions in mm (z, y, x) from the middle of the analytic chest."""
+    return np.meshgrid(
+        *[(np.arange(size) - (size - 1) / 2) * STEP_MM for size in SHAPE], indexing="ij"
+    )
+
+
+def ellipsoid(middle, semi):
+    z, y, x = axes()
+    distance = sum(((p - m) / s) ** 2 for p, m, s in zip((z, y, x), middle, semi, strict=True))
+    return distance <= 1
+
+
+def lung_masks(apart_mm=62.0):
+    right = ellipsoid((0, 0, -apart_mm), SEMI_MM)
+    left = ellipsoid((0, 0, apart_mm), SEMI_MM)
+    return right, left
+
+
+def trachea():
+    z, y, x = axes()
+    return (np.hypot(x, y) <= 8) & (z >= 0)
+
+
+def chest(*, apart_mm=62.0, noise_hu=20.0, table=True):
+    """HU of a body of 40 with two lungs of -850, a trachea of -1000, and a table behind."""
+    _z, y, x = axes()
+    hu = np.full(SHAPE, -1000.0)
+    body = (x / 158) ** 2 + (y / 112) ** 2 <= 1
+    hu[body] = 40
+    for mask in lung_masks(apart_mm):
+        hu[mask] = -850
+    hu[trachea()] = -1000
+    if table:
+        shell = (np.abs(y - 125) <= 10) & (np.abs(x) <= 150)
+        foam = (np.abs(y - 125) <= 6) & (np.abs(x) <= 144)
+        hu[shell] = 300
+        hu[foam] = -930
+    return hu + np.random.default_rng(0).normal(0, noise_hu, SHAPE)
+
+
+def as_volume(hu, spacing_mm=(STEP_MM,) * 3):
+    return Volume(np.rint(hu).astype(np.int16), axis_aligned_affine(spacing_mm, (-180, -140, -140)))
+
+
+def dice(found, truth):
+    return 2 * np.count_nonzero(found & truth) / (np.count_nonzero(found) + truth.sum())
+
+
+@pytest.fixture(scope="module")
+def plain():
+    volume = as_volume(chest())
+    return volume, lungs.segment(volume, settings=SETTINGS)
+
+
+def test_litres_are_the_analytic_ones(plain):
+    _, found = plain
+    assert found.record["right_litre"] == pytest.approx(LITRE, rel=0.03)
+    assert found.record["left_litre"] == pytest.approx(LITRE, rel=0.03)
+    assert found.record["verdict"] == "ok", found.record["reasons"]
+    assert found.record["mean_hu"] == pytest.approx(-850, abs=5)
+    assert found.record["ratio"] == pytest.approx(1, abs=0.03)
+
+
+def test_right_lung_lies_at_lower_x_of_lps(plain):
+    _, found = plain
+    right, left = lung_masks()
+    assert dice(found.labels == 1, right) > 0.985
+    assert dice(found.labels == 2, left) > 0.985
+
+
+def test_trachea_and_table_are_not_lung(plain):
+    _, found = plain
+    _, y, _ = axes()
+    assert not found.labels[trachea()].any()
+    assert not found.labels[y > 112].any()
+
+
+def test_a_table_changes_nothing(plain):
+    _, found = plain
+    bare = lungs.segment(as_volume(chest(table=False)), settings=SETTINGS)
+    assert np.array_equal(bare.labels, found.labels)
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (1, 2, 0), (2, 1, 0)])
+@pytest.mark.parametrize("flips", [(1, 1, 1), (-1, 1, 1), (1, -1, -1), (-1, -1, -1)])
+def test_the_same_patient_on_other_axes_has_the_same_lungs(plain, order, flips):
+    volume, found = plain
+    turn = tuple(slice(None, None, flip) for flip in flips)
+    hu = volume.hu.transpose(order)[turn].copy()
+    affine = volume.affine.copy()
+    affine[:3, :3] = affine[:3, [2 - axis for axis in reversed(order)]]
+    for column, flip in enumerate(reversed(flips)):
+        if flip < 0:
+            affine[:3, 3] += affine[:3, column] * (hu.shape[2 - column] - 1)
+            affine[:3, column] *= -1
+    turned = lungs.segment(Volume(hu, affine), settings=SETTINGS)
+    assert np.array_equal(turned.labels, found.labels.transpose(order)[turn])
+    assert turned.record["right_litre"] == found.record["right_litre"]
+    ends = np.sort(np.array(turned.record["box_mm"]), axis=0)
+    assert np.allclose(ends, np.sort(np.array(found.record["box_mm"]), axis=0))
+
+
+def test_another_spacing_gives_the_same_litres():
+    coarse = as_volume(chest())
+    fine = resample_isotropic(coarse, 1.5)
+    wide = Volume(coarse.hu[::2].copy(), axis_aligned_affine((6, 3, 3), (-180, -140, -140)))
+    for volume in (fine, wide):
+        record = lungs.segment(volume, settings=SETTINGS).record
+        assert record["volume_litre"] == pytest.approx(2 * LITRE, rel=0.03)
+
+
+def test_fine_in_plane_voxels_are_refined_at_the_threshold():
+    hu = chest(noise_hu=0).repeat(4, axis=1).repeat(4, axis=2)
+    volume = Volume(
+        (hu + np.random.default_rng(1).normal(0, 60, hu.shape)).astype(np.int16),
+        axis_aligned_affine((3, 0.75, 0.75), (0, 0, 0)),
+    )
+    found = lungs.segment(volume, settings=SETTINGS)
+    truth = lung_masks()[0].repeat(4, axis=1).repeat(4, axis=2)
+    assert dice(found.labels == 1, truth) > 0.985
+
+
+def test_gas_below_the_lungs_is_not_lung():
+    hu = chest()
+    bubble = ellipsoid((-115, -60, 60), (26, 26, 26))
+    hu[bubble & (hu > -500)] = -1000
+    found = lungs.segment(as_volume(hu), settings=SETTINGS)
+    gas_alone = bubble & ~ndimage.binary_dilation(lung_masks()[1], iterations=2)
+    assert gas_alone.sum() > 500
+    assert not found.labels[gas_alone].any()
+
+
+def test_nodule_at_the_pleura_is_lung():
+    hu = chest()
+    nodule = ellipsoid((0, 0, 62 + 54 - 8), (8, 8, 8))
+    hu[nodule] = 40
+    found = lungs.segment(as_volume(hu), settings=SETTINGS)
+    assert (found.labels[nodule & lung_masks()[1]] == 2).mean() > 0.95
+    open_ = lungs.segment(as_volume(hu), settings=dataclasses.replace(SETTINGS, closing_mm=0.0))
+    assert (open_.labels[nodule & lung_masks()[1]] == 2).mean() < 0.5
+
+
+def test_mass_and_vessels_inside_a_lung_are_lung():
+    hu = chest()
+    mass = ellipsoid((0, 0, -62), (30, 30, 30))
+    hu[mass] = 40
+    found = lungs.segment(as_volume(hu), settings=SETTINGS)
+    assert (found.labels[mass] == 1).all()
+
+
+def test_touching_lungs_are_two():
+    hu = chest(apart_mm=53.0, noise_hu=10)
+    hu[trachea()] = 40
+    _, _y, x = axes()
+    hu[(np.abs(x) <= STEP_MM) & (hu < -500)] = -650
+    volume = as_volume(hu)
+    pieces, _ = ndimage.label(ndimage.binary_erosion(hu < -450, iterations=1))
+    assert np.unique(pieces[lung_masks(53.0)[0] & (hu < -800)]).size < 4
+    found = lungs.segment(volume, settings=SETTINGS)
+    assert found.record["right_litre"] == pytest.approx(LITRE, rel=0.05)
+    assert found.record["left_litre"] == pytest.approx(LITRE, rel=0.05)
+    assert not (found.labels[x < -4] == 2).any()
+    assert not (found.labels[x > 4] == 1).any()
+
+
+def test_box_is_end_exclusive_and_loses_no_plane(plain):
+    volume, found = plain
+    start, stop = found.record["box_voxel"]
+    box = tuple(slice(low, high) for low, high in zip(start, stop, strict=True))
+    assert np.count_nonzero(found.labels[box]) == np.count_nonzero(found.labels)
+    for axis in range(3):
+        for edge in (start[axis], stop[axis] - 1):
+            assert found.labels.take(edge, axis=axis).any()
+    first, last = found.record["box_mm"]
+    assert np.allclose(first, volume.affine[:3, :3] @ start[::-1] + volume.affine[:3, 3])
+    ends = np.array(stop[::-1]) - 1
+    assert np.allclose(last, volume.affine[:3, :3] @ ends + volume.affine[:3, 3])
+
+
+def test_lungs_cut_by_the_border_keep_every_plane_and_go_to_review():
+    volume = as_volume(chest()[40:])
+    found = lungs.segment(volume, settings=SETTINGS)
+    assert found.labels[0].any()
+    assert (found.labels[0] > 0).sum() > 0.95 * (found.labels[1] > 0).sum()
+    assert found.record["border_contact"] > 0.05
+    assert found.record["verdict"] == "review"
+    assert "border of the scan" in " ".join(found.record["reasons"])
+
+
+def test_one_lung_goes_to_review_and_keeps_its_side():
+    hu = chest()
+    hu[lung_masks()[1]] = 40
+    found = lungs.segment(as_volume(hu), settings=SETTINGS)
+    assert found.record["left_litre"] == 0
+    assert found.record["ratio"] is None
+    assert found.record["right_litre"] == pytest.approx(LITRE, rel=0.03)
+    assert found.record["verdict"] == "review"
+    assert "only one lung" in " ".join(found.record["reasons"])
+
+
+def test_a_body_without_air_is_refused():
+    _z, y, x = axes()
+    hu = np.where((x / 158) ** 2 + (y / 112) ** 2 <= 1, 40, -1000)
+    with pytest.raises(Refusal, match="no-lungs"):
+        lungs.segment(as_volume(hu), settings=SETTINGS)
+    with pytest.raises(Refusal, match="no-lungs"):
+        lungs.segment(as_volume(np.full((4, 5, 6), -1000)), settings=SETTINGS)
+
+
+def test_a_slab_is_rejected_with_the_litres():
+    found = lungs.segment(as_volume(chest()[45:50]), settings=SETTINGS)
+    assert found.record["status"] == "refused"
+    assert found.record["code"] == "lungs-rejected"
+    assert found.record["verdict"] == "reject"
+    assert "0.50 are expected" in found.record["reason"]
+    with pytest.raises(Refusal, match="litres"):
+        records.require_ok(found.record)
+
+
+def test_phantom_of_the_house_agrees_with_its_truth():
+    from lungfish import phantom
+
+    small = phantom.Settings(matrix=96, slices=60, slice_mm=5.0, thickness_mm=5.0)
+    patient = phantom.make_patient("digital-01", seed=0, settings=small)
+    found = lungs.segment(patient.volume, settings=SETTINGS)
+    for side in (1, 2):
+        assert dice(found.labels == side, patient.lungs == side) > 0.98
+    assert (found.labels[patient.nodules > 0] > 0).mean() > 0.95
+    assert found.record["verdict"] == "ok", found.record["reasons"]
+
+
+GOOD = {
+    "right_litre": 2.5, "left_litre": 2.2, "volume_litre": 4.7, "ratio": 1.14, "mean_hu": -830.0,
+    "border_contact": 0.0, "airway_leak_litre": 0.004, "components": 2, "height_mm": 250.0,
+}  # fmt: skip
+
+
+def test_good_measures_are_ok():
+    judged = verdict.judge(GOOD, trachea=True, settings=SETTINGS)
+    assert (judged["verdict"], judged["reasons"], judged["status"]) == ("ok", [], "ok")
+
+
+@pytest.mark.parametrize(
+    ("change", "outcome", "words"),
+    [
+        ({"volume_litre": 0.3}, "reject", "0.30 litres"),
+        ({"mean_hu": -1000.0}, "reject", "-1000 HU"),
+        ({"mean_hu": 150.0}, "reject", "150 HU"),
+        ({"volume_litre": 12.4}, "review", "12.40 litres"),
+        ({"right_litre": 4.4, "left_litre": 1.0}, "review", "right over left is 4.40"),
+        ({"right_litre": 0.1}, "review", "only one lung was found: the right has 0.10"),
+        ({"mean_hu": -500.0}, "review", "-500 HU"),
+        ({"border_contact": 0.26}, "review", "26% of the lungs' surface"),
+        ({"airway_leak_litre": 0.2}, "review", "0.2 litres inside the lungs"),
+        ({"components": 5}, "review", "5 pieces"),
+        ({"height_mm": 45.0}, "review", "45 mm of height"),
+    ],
+)
+def test_each_threshold_fires_and_says_its_number(change, outcome, words):
+    judged = verdict.judge(GOOD | change, trachea=True, settings=SETTINGS)
+    assert judged["verdict"] == outcome
+    assert words in " ".join(judged["reasons"])
+    assert judged["status"] == ("refused" if outcome == "reject" else "ok")
+
+
+def test_missing_trachea_goes_to_review():
+    judged = verdict.judge(GOOD, trachea=False, settings=SETTINGS)
+    assert judged["verdict"] == "review"
+    assert "no trachea" in judged["reasons"][0]
+
+
+def test_unknown_method_is_wrong_input():
+    with pytest.raises(InputError, match="method"):
+        load(lungs.Settings, '{"method": "unet"}')
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [('{"review_litre": [5, 2]}', "review_litre"), ('{"closing_mm": -1}', "closing_mm")],
+)
+def test_settings_out_of_bounds_are_wrong_input(text, words):
+    with pytest.raises(InputError, match=words):
+        load(lungs.Settings, text)
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (5.0, 0.7, 0.9)])
+def test_bounded_distance_is_euclidean(spacing):
+    mask = np.random.default_rng(2).random((14, 17, 19)) < 0.01
+    truth = ndimage.distance_transform_edt(~mask, sampling=spacing)
+    near = truth <= 6
+    found = np.sqrt(morphology.squared_distance(mask, spacing, 6.0))
+    assert np.allclose(found[near], truth[near], rtol=1e-5)
+    assert (found[~near] > 6).all()
+
+
+def test_closing_is_that_by_a_ball_and_idempotent():
+    mask = np.pad(np.random.default_rng(3).random((8, 9, 10)) < 0.05, 6)
+    grid = np.ogrid[-4:5, -4:5, -4:5]
+    ball = sum(part**2 for part in grid) <= 16
+    closed = morphology.close(mask, (1, 1, 1), 4.0)
+    assert np.array_equal(closed, ndimage.binary_closing(mask, ball))
+    assert np.array_equal(morphology.close(closed, (1, 1, 1), 4.0), closed)
+
+
+def test_cheapest_path_follows_a_free_sheet():
+    columns = 8 + np.rint(4 * np.sin(np.arange(30) / 5)).astype(int)
+    cost = np.ones((2, 30, 20), np.float32)
+    cost[:, np.arange(30), columns] = 0
+    assert np.array_equal(sides.cheapest_path(cost), np.stack([columns, columns]))
+
+
+def prepare(folder, volume, record):
+    """Store the inputs of the script; return its arguments and the paths of its outputs."""
+    source, given = folder / "v.nii.gz", folder / "v.json"
+    nifti.write_volume(source, volume)
+    records.write_json(given, "volumes/1", record)
+    outputs = [folder / "out" / name for name in ("m.nii.gz", "m.json", "m.png")]
+    options = ("--volume", "--record", "--output", "--measures", "--mosaic")
+    pairs = zip(options, (source, given, *outputs), strict=True)
+    return [str(part) for pair in pairs for part in pair], outputs
+
+
+def test_script_writes_mask_measures_and_picture(tmp_path, plain):
+    volume, found = plain
+    arguments, (mask, measures, picture) = prepare(tmp_path, volume, records.accepted())
+    assert script.main(arguments) == 0
+    labels, affine = nifti.read_mask(mask)
+    record = records.read_json(measures, "lungs/1")
+    assert np.array_equal(labels, found.labels)
+    assert np.allclose(affine, volume.affine)
+    assert record["volume_litre"] == found.record["volume_litre"]
+    assert picture.read_bytes()[1:4] == b"PNG"
+
+
+@pytest.mark.parametrize("code", ["missing-slices", "no-lungs", "lungs-rejected"])
+def test_refusal_travels_through_the_script(tmp_path, code):
+    refusal = Refusal("missing-slices", "a slice seems to be missing after 48")
+    upstream = code == "missing-slices"
+    record = records.refused(refusal) if upstream else records.accepted()
+    hu = chest()[45:50] if code == "lungs-rejected" else np.full((6, 6, 6), 40)
+    arguments, (mask, measures, picture) = prepare(tmp_path, as_volume(hu), record)
+    with pytest.raises(Refusal, match=code):
+        script.main(arguments)
+    written = json.loads(measures.read_text())
+    assert nifti.read_mask(mask)[0].shape == (1, 1, 1)
+    assert (written["status"], written["code"]) == ("refused", code)
+    assert written["verdict"] == "reject"
+    assert picture.stat().st_size < 20_000
+
+
+def read_series(folder):
+    import SimpleITK as sitk
+
+    names = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder))
+    image = sitk.ReadImage(names)
+    hu = np.clip(sitk.GetArrayFromImage(image), -1024, 3071).astype(np.int16)
+    return Volume(hu, nifti._affine(image))
+
+
+def test_real_lungs_agree_with_the_reference(real_ct):
+    folder = real_ct / "cip-ct64"
+    volume = read_series(folder / "dicom")
+    truth, affine = nifti.read_mask(folder / "reference" / "lung_right1_left2.nii.gz")
+    found = lungs.segment(volume, settings=SETTINGS)
+    carried = nifti.carry_mask(found.labels, volume.affine, shape=truth.shape, to_affine=affine)
+    assert dice(carried > 0, truth > 0) >= 0.985
+    for side in (1, 2):
+        assert dice(carried == side, truth == side) >= 0.98
+    assert found.record["verdict"] == "ok", found.record["reasons"]
+
+
+@pytest.mark.parametrize("name", ["lidc-0001", "lidc-0028", "lidc-0306", "dx-a0001-b"])
+def test_real_chests_give_two_lungs(real_ct, name):
+    acquired = read_series(real_ct / name / "dicom")
+    found = lungs.segment(resample_isotropic(acquired, 3.0), settings=SETTINGS)
+    for side in ("right_litre", "left_litre"):
+        assert 0.8 < found.record[side] < 5.5
+    assert found.record["verdict"] == "ok", found.record["reasons"]
+
+
+def test_contoured_nodule_lies_inside(real_ct):
+    folder = real_ct / "lidc-0001"
+    volume = resample_isotropic(read_series(folder / "dicom"), 2.0)
+    votes, affine = nifti.read_mask(folder / "reference" / "nodule_votes.nii.gz")
+    found = lungs.segment(volume, settings=SETTINGS)
+    carried = nifti.carry_mask(found.labels, volume.affine, shape=votes.shape, to_affine=affine)
+    assert (carried[votes > 0] == 2).mean() >= 0.99
+
+
+def test_abdomen_has_no_lungs(odd_ct):
+    with pytest.raises(Refusal, match="no-lungs"):
+        lungs.segment(read_series(odd_ct / "abdomen-no-lung"), settings=SETTINGS)
