@@ -3,13 +3,12 @@
 import dataclasses
 import shutil
 from collections.abc import Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lungfish import records
+from lungfish import provenance, records
 from lungfish.classifier.calibration import Platt, fit_platt
 from lungfish.classifier.settings import Settings as ClassifierSettings
 from lungfish.errors import InputError, Refusal
@@ -117,15 +116,9 @@ def preparation(**sections: Any) -> Record:
     return kept
 
 
-def versions() -> Record:
+def versions() -> dict[str, str]:
     """Return the versions of what computes, so that a difference elsewhere can be explained."""
-    found = {}
-    for name in ("lungfish", "keras", "numpy"):
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:  # run from a clone without an install
-            found[name] = ""
-    return found
+    return provenance.package_versions() | {"lungfish": provenance.version()}
 
 
 def write_model(
@@ -186,4 +179,5 @@ def load_ensemble(folder: Path, record: Record) -> "Ensemble":
         tuple(refits),
         Platt(**record["calibration"]),
         parse(ClassifierSettings, record["classifier"]),
+        record["epochs"],
     )

@@ -100,7 +100,8 @@ def seen_as(content_hash: str, trained_on: Record) -> str:
 
 def say_conclusion(evaluation: Record) -> str:
     """Return the sentence on the model's evaluation that stands beside every prediction."""
-    return f"this model's evaluation is {evaluation['conclusion']}: {evaluation['reason']}"
+    verb = "is" if evaluation["conclusion"] == "inconclusive" else "found it"
+    return f"this model's evaluation {verb} {evaluation['conclusion']}: {evaluation['reason']}"
 
 
 def three_lines(record: Record) -> str:

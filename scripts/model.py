@@ -1,6 +1,5 @@
 """Make the model folder for new patients: encoder, head on all labelled patients, its evidence."""
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -53,7 +52,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             volumes=load(volumes.Settings, args.volumes_settings),
             lungs=load(lungs.Settings, args.lungs_settings),
         ),
-        "classifier": dataclasses.asdict(classifier),
         "versions": model.versions(),
     }
     try:

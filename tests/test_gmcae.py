@@ -288,7 +288,7 @@ def test_a_stale_state_is_not_taken_up(trained, tmp_path):
 
 
 def test_files_hold_what_prediction_needs(trained):
-    folder, found, split = trained
+    folder, found, _ = trained
     encoder = load_encoder(folder)
     assert (encoder.spacing_mm, encoder.channels) == (1.5, 4)
     assert encoder.hu_map == HuMap()

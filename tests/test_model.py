@@ -112,14 +112,14 @@ def test_a_loaded_model_answers_as_the_one_that_was_stored(tmp_path, rng):
     from lungfish.classifier.ensemble import train_ensemble
     from lungfish.classifier.fold import Patient
 
-    make_inputs(tmp_path, [0, 1], rng)
+    make_inputs(tmp_path, [0, 1] * 4, rng)
     patients = [Patient(f"p{k}", k % 2, None) for k in range(6)]
     vectors = {each.name: rng.normal(size=7).astype(np.float32) for each in patients}
     ensemble = train_ensemble(
         patients, vectors, epochs=4, calibration=Platt(0.5, -1.0), classifier=SMALL, bootstraps=2,
         seed=0,
     )  # fmt: skip
-    record = records.accepted() | ensemble.facts() | {"classifier": SMALL.__dict__}
+    record = records.accepted() | ensemble.facts()
     model.write_model(tmp_path / "m", encoder=tmp_path / "gmcae", ensemble=ensemble, record=record)
     stored = records.read_json(tmp_path / "m" / "model.json", "model/1")
     again = model.load_ensemble(tmp_path / "m", stored)

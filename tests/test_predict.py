@@ -41,7 +41,6 @@ def make_model(folder, rng, *, status, hashes=()):
         seed=0,
     )
     record = status | ensemble.facts() | {
-        "classifier": CLASSIFIER.__dict__,
         "trained_on": {
             "n": 5, "events": 2, "content_hashes": list(hashes), "unlabelled_hashes": [],
         },
@@ -92,6 +91,12 @@ def test_a_scan_is_known_again_by_its_content():
     assert [predict.seen_as(each, trained_on) for each in "abc"] == ["labelled", "unlabelled", ""]
 
 
+def test_a_conclusion_that_was_reached_is_said_too():
+    found = EVALUATION | {"conclusion": "no better than constant", "reason": "why"}
+    sentence = predict.say_conclusion(found)
+    assert sentence == "this model's evaluation found it no better than constant: why"
+
+
 def test_three_lines_say_answer_evidence_and_limits():
     record = {
         "status": "ok", "probability": 0.25, "low": 0.1, "high": 0.5, "seen_in_training": True,
@@ -134,6 +139,7 @@ def test_real_ct_gets_an_answer_that_equals_the_stages_one_by_one(tmp_path, rng,
     assert found["lungs"]["right_litre"] == pytest.approx(mask.record["right_litre"])
 
 
+@pytest.mark.slow
 def test_a_model_without_a_classifier_abstains_but_tells_of_the_lungs(tmp_path, rng, real_ct):
     folder = make_model(tmp_path, rng, status=NO_CLASSIFIER)
     found = predict.predict_folder(real_ct / "lidc-0001" / "dicom", folder)

@@ -33,18 +33,23 @@ class Ensemble:
         For the answers of all of them.
     classifier : Settings
         With which vectors are pooled.
+    epochs : int
+        For which each was trained.
     """
 
     head: Any
     bootstraps: tuple[Any, ...]
     calibration: Platt
     classifier: Settings
+    epochs: int
 
     def facts(self) -> Record:
         """Return what ``model.json`` says of it."""
         return {
             "calibration": dataclasses.asdict(self.calibration),
             "bootstraps": len(self.bootstraps),
+            "classifier": dataclasses.asdict(self.classifier),
+            "epochs": self.epochs,
         }
 
     def answer(self, vector: Vectors) -> tuple[float, float, float]:
@@ -119,7 +124,7 @@ def train_ensemble(
 
     head = fit(np.arange(len(labels)), "all")
     refits = [fit(resample(labels, seed=seed, number=k), k) for k in range(bootstraps)]
-    return Ensemble(head, tuple(refits), calibration, classifier)
+    return Ensemble(head, tuple(refits), calibration, classifier, epochs)
 
 
 def resample(labels: NDArray[np.int64], *, seed: int, number: int) -> NDArray[np.int64]:

@@ -15,7 +15,7 @@ LIMIT = 5.0
 
 
 @keras.saving.register_keras_serializable(package="lungfish")
-class SpatialPyramidPooling3D(keras.layers.Layer):  # type: ignore[misc]
+class SpatialPyramidPooling3D(keras.layers.Layer):
     """Pool volumes of any size into vectors of one length, losing no voxel.
 
     Maxima of each channel over the boxes of a pyramid, as `pooling.spatial_pyramid` in NumPy
@@ -92,7 +92,7 @@ class SpatialPyramidPooling3D(keras.layers.Layer):  # type: ignore[misc]
 
 
 @keras.saving.register_keras_serializable(package="lungfish")
-class Standardise(keras.layers.Layer):  # type: ignore[misc]
+class Standardise(keras.layers.Layer):
     """Bring each feature to mean 0 and standard deviation 1 of the training patients.
 
     The statistics are weights that no training moves, so a saved head carries those of its own

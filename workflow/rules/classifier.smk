@@ -21,12 +21,12 @@ rule classifier:
         mem_mb=memory(3000),
         runtime=minutes(60),
     params:
-        folder="results/classifier/{head}/{fold}",
+        folder=subpath(output.record, parent=True),
         settings=settings("classifier"),
         seed=CONFIG["seed"],
         code=code("classifier"),
     shell:
-        'python "$LUNGFISH"/scripts/classifier.py --features {input.features}'
+        'python "$LUNGFISH/scripts/classifier.py" --features {input.features}'
         " --cohort {input.cohort} --head {wildcards.head} --fold {wildcards.fold}"
         " --output {params.folder} --settings {params.settings:q} --seed {params.seed}"
         " --threads {threads} > {log} 2>&1 || [ $? -eq 3 ]"

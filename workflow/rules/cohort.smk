@@ -23,6 +23,6 @@ rule cohort:
         seed=CONFIG["seed"],
         code=code("cohort"),
     shell:
-        'python "$LUNGFISH"/scripts/cohort.py --samples "$LUNGFISH_SAMPLES" --results results'
+        'python "$LUNGFISH/scripts/cohort.py" --samples "$LUNGFISH_SAMPLES" --results results'
         " --output {output.table} --summary {output.summary}"
         " --settings {params.settings:q} --seed {params.seed} > {log} 2>&1"

@@ -14,12 +14,12 @@ from lungfish.randomness import stable_hash
 
 # Commands find the library and their Python through the environment, and not by a path in a rule:
 # a path in a rule would rerun everything when the clone is moved.
-os.environ["LUNGFISH"] = str(ROOT)
-os.environ["PYTHONPATH"] = os.pathsep.join(
-    [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-)
-os.environ["PATH"] = os.pathsep.join(
-    [str(Path(sys.executable).parent), os.environ["PATH"]]
+os.environ.update(
+    LUNGFISH=str(ROOT),
+    PYTHONPATH=os.pathsep.join([str(ROOT), *filter(None, [os.getenv("PYTHONPATH")])]),
+    PATH=os.pathsep.join(
+        [str(Path(sys.executable).parent), os.getenv("PATH", os.defpath)]
+    ),
 )
 
 if workflow.is_main_process and not runs.only_looks(sys.argv):
@@ -45,7 +45,7 @@ def read_front_door():
 
 
 CONFIG, SHEET, SAMPLES = read_front_door()
-os.environ["LUNGFISH_SAMPLES"] = str(SHEET.resolve())
+os.environ.update(LUNGFISH_SAMPLES=str(SHEET.resolve()))
 SAMPLE = {sample.patient: sample for sample in SAMPLES}
 PATIENTS = sorted(SAMPLE)
 for warning in samples.shared_folders(SAMPLES):

@@ -20,7 +20,7 @@ rule evaluation:
         seed=CONFIG["seed"],
         code=code("evaluation"),
     shell:
-        'python "$LUNGFISH"/scripts/evaluation.py --predictions {input.predictions}'
+        'python "$LUNGFISH/scripts/evaluation.py" --predictions {input.predictions}'
         " --cohort {input.cohort} --predictions-output {output.predictions}"
         " --metrics-output {output.metrics} --settings {params.settings:q}"
         " --seed {params.seed} > {log} 2>&1 || [ $? -eq 3 ]"

@@ -18,10 +18,10 @@ rule features:
         mem_mb=memory(4000),
         runtime=minutes(120),
     params:
-        folder="results/gmcae/{scope}",
+        folder=subpath(input.encoder, parent=True),
         settings=settings("features"),
         code=code("features"),
     shell:
-        'python "$LUNGFISH"/scripts/features.py --volumes {input.volumes} --lungs {input.lungs}'
+        'python "$LUNGFISH/scripts/features.py" --volumes {input.volumes} --lungs {input.lungs}'
         " --lungs-records {input.records} --encoder {params.folder} --output {output}"
         " --settings {params.settings:q} --threads {threads} > {log} 2>&1"

@@ -25,12 +25,12 @@ rule gmcae:
         mem_mb=memory(6000),
         runtime=minutes(240),
     params:
-        folder="results/gmcae/{scope}",
+        folder=subpath(output.encoder, parent=True),
         settings=settings("gmcae"),
         seed=CONFIG["seed"],
         code=code("gmcae"),
     shell:
         # To the terminal too: this is the long one, and its epochs are the progress to watch.
-        'python "$LUNGFISH"/scripts/gmcae.py --patches {input.patches} --cohort {input.cohort}'
+        'python "$LUNGFISH/scripts/gmcae.py" --patches {input.patches} --cohort {input.cohort}'
         " --scope {wildcards.scope} --output {params.folder} --settings {params.settings:q}"
         " --seed {params.seed} --threads {threads} 2>&1 | tee {log} >&2"

@@ -18,6 +18,6 @@ rule index:
         settings=settings("index"),
         code=code("index"),
     shell:
-        'python "$LUNGFISH"/scripts/index.py --dicom {input.dicom:q} --output {output}'
+        'python "$LUNGFISH/scripts/index.py" --dicom {input.dicom:q} --output {output}'
         " --series={params.series:q} --settings {params.settings:q} > {log} 2>&1"
         " || [ $? -eq 3 ]"

@@ -20,6 +20,6 @@ rule lungs:
         settings=settings("lungs"),
         code=code("lungs"),
     shell:
-        'python "$LUNGFISH"/scripts/lungs.py --volume {input.volume} --record {input.record}'
+        'python "$LUNGFISH/scripts/lungs.py" --volume {input.volume} --record {input.record}'
         " --output {output.mask} --measures {output.measures} --mosaic {output.mosaic}"
         " --settings {params.settings:q} > {log} 2>&1 || [ $? -eq 3 ]"

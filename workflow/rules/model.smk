@@ -10,6 +10,7 @@ rule model:
         metrics="results/evaluation/metrics.json",
     output:
         record="results/model/model.json",
+        encoder="results/model/encoder.keras",
     log:
         "logs/model/model.log",
     benchmark:
@@ -20,8 +21,8 @@ rule model:
         mem_mb=memory(3000),
         runtime=minutes(60),
     params:
-        gmcae="results/gmcae/cohort",
-        folder="results/model",
+        gmcae=subpath(input.encoder, parent=True),
+        folder=subpath(output.record, parent=True),
         settings=settings("model"),
         classifier=settings("classifier"),
         index=settings("index"),
@@ -30,7 +31,7 @@ rule model:
         seed=CONFIG["seed"],
         code=code("model"),
     shell:
-        'python "$LUNGFISH"/scripts/model.py --encoder {params.gmcae} --features {input.features}'
+        'python "$LUNGFISH/scripts/model.py" --encoder {params.gmcae} --features {input.features}'
         " --cohort {input.cohort} --classifiers {input.classifiers}"
         " --predictions {input.predictions} --metrics {input.metrics}"
         " --output {params.folder} --settings {params.settings:q}"

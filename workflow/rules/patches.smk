@@ -20,7 +20,7 @@ rule patches:
         seed=CONFIG["seed"],
         code=code("patches"),
     shell:
-        'python "$LUNGFISH"/scripts/patches.py --patient {wildcards.patient}'
+        'python "$LUNGFISH/scripts/patches.py" --patient {wildcards.patient}'
         " --volume {input.volume} --lungs {input.lungs} --record {input.record}"
         " --output {output} --settings {params.settings:q} --seed {params.seed}"
         " > {log} 2>&1 || [ $? -eq 3 ]"

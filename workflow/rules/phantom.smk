@@ -17,6 +17,6 @@ rule phantom:
         seed=CONFIG["seed"],
         code=code("phantom"),
     shell:
-        'python "$LUNGFISH"/scripts/phantom.py --patient {wildcards.patient}'
+        'python "$LUNGFISH/scripts/phantom.py" --patient {wildcards.patient}'
         " --dicom {output.dicom} --truth {output.truth}"
         " --settings {params.settings:q} --seed {params.seed} > {log} 2>&1"

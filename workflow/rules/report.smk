@@ -43,11 +43,11 @@ rule report:
         mem_mb=memory(2000),
         runtime=minutes(30),
     params:
-        gmcae=expand("results/gmcae/{scope}", scope=SCOPES),
+        gmcae=lambda wildcards, input: [str(Path(path).parent) for path in input.gmcae],
         config=QUOTED,
         code=code("report"),
     shell:
-        'python "$LUNGFISH"/scripts/report.py cohort --cohort {input.cohort} --index {input.index}'
+        'python "$LUNGFISH/scripts/report.py" cohort --cohort {input.cohort} --index {input.index}'
         " --lungs {input.lungs} --predictions {input.predictions} --metrics {input.metrics}"
         " --gmcae {params.gmcae} --logs logs --config {params.config:q}"
         " --output {output.page} --summary {output.summary} > {log} 2>&1"
@@ -79,10 +79,10 @@ for shard_name, members in sorted(SHARDS.items()):
             mem_mb=memory(1500),
             runtime=minutes(30),
         params:
-            folder="results/report/patients",
+            folder=lambda wildcards, output: str(Path(output.pages[0]).parent),
             code=code("report"),
         shell:
-            'python "$LUNGFISH"/scripts/report.py patients --cohort {input.cohort}'
+            'python "$LUNGFISH/scripts/report.py" patients --cohort {input.cohort}'
             " --index {input.index} --volumes {input.volumes} --lungs {input.lungs}"
             " --mosaics {input.mosaics} --predictions {input.predictions}"
             " --output {params.folder} > {log} 2>&1"

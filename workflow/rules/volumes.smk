@@ -20,6 +20,6 @@ rule volumes:
         settings=settings("volumes"),
         code=code("volumes"),
     shell:
-        'python "$LUNGFISH"/scripts/volumes.py --dicom {input.dicom:q} --index {input.index}'
+        'python "$LUNGFISH/scripts/volumes.py" --dicom {input.dicom:q} --index {input.index}'
         " --output {output.volume} --record {output.record} --salt={params.salt:q}"
         " --settings {params.settings:q} > {log} 2>&1 || [ $? -eq 3 ]"
