@@ -68,7 +68,7 @@ def number_of_folds(
         each class to be tested on.
     splits : sequence of str
         The ``split`` column beside the labels. Fold numbers fix the folds; ``test`` makes one fold
-        of the patients so named, and the others train.
+        of the patients so named. Whoever has neither only trains, once anybody has one.
 
     Returns
     -------
@@ -151,12 +151,13 @@ def build_cohort(members: Sequence[Member], *, folds: int, seed: int) -> list[Re
     """
     rows = [_row(member) for member in sorted(members, key=lambda member: member.patient)]
     usable = [row for row in rows if row["status"] == "ok" and row["label"] is not None]
-    dealt = assign_folds(
-        {row["patient"]: row["label"] for row in usable if not row["split"]}, folds, seed=seed
-    )
-    fixed = {row["patient"]: _fixed_fold(row, folds) for row in usable if row["split"]}
+    if any(member.split for member in members):
+        fold_of = {row["patient"]: _fixed_fold(row, folds) for row in usable}
+    else:
+        labels = {row["patient"]: row["label"] for row in usable}
+        fold_of = dict(assign_folds(labels, folds, seed=seed))
     for row in rows:
-        row["fold"] = (dealt | fixed).get(row["patient"])
+        row["fold"] = fold_of.get(row["patient"])
     return rows
 
 

@@ -137,7 +137,7 @@ def write_model(
     record : dict
         For ``model.json``.
     """
-    from lungfish.classifier.storage import save_network
+    from lungfish.gmcae.backend import save_network
 
     (folder / "model.json").unlink(missing_ok=True)
     for name in ENCODER_FILES:

@@ -36,8 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from lungfish.classifier.examples import read_vectors
     from lungfish.classifier.fold import labelled_patients, run_fold
-    from lungfish.classifier.storage import save_network
-    from lungfish.gmcae.backend import start
+    from lungfish.gmcae.backend import save_network, start
 
     start(threads=args.threads, seed=args.seed, purpose="classifier")
     patients = labelled_patients(records.read_table(args.cohort))

@@ -36,9 +36,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if path.stem in accepted
     }
 
-    from lungfish.gmcae import artefacts, backend, batches, training
+    from lungfish.gmcae import backend
 
     backend.start(threads=args.threads, seed=args.seed, purpose=f"gmcae {args.scope}")
+    from lungfish.gmcae import artefacts, batches, training
+
     hu_map = HuMap()
     spacing_mm = max((found.spacing_mm for found in sets.values()), default=0.0)
     try:

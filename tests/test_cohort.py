@@ -84,3 +84,10 @@ def test_words_hold_out_the_test_patients_once():
 def test_a_label_that_the_truth_contradicts_is_wrong_input():
     with pytest.raises(InputError, match="label 0 in the sheet, but its truth says 1"):
         cohort.build_cohort([member("a", 0, truth={"malignant": True})], folds=0, seed=0)
+
+
+def test_once_the_split_column_is_used_who_has_none_only_trains():
+    splits = ["test", "test", "", "train", "", "test"]
+    members = [member(f"p{k}", k % 2, split=split) for k, split in enumerate(splits)]
+    rows = cohort.build_cohort(members, folds=1, seed=0)
+    assert [row["fold"] for row in rows] == [0, 0, None, None, None, 0]

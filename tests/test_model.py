@@ -32,8 +32,8 @@ def member(number, label, fold, status="ok"):
 
 def make_inputs(folder, labels, rng):
     """A cohort with features, evaluated with predictions of chance, and its encoder."""
-    from lungfish.classifier.storage import save_network
     from lungfish.features import Features, write_features
+    from lungfish.gmcae.backend import save_network
     from lungfish.gmcae.network import build_encoder
 
     rows = [member(k, label, k // 2 % 2) for k, label in enumerate(labels)]

@@ -24,7 +24,7 @@ def make_model(folder, rng, *, status, hashes=()):
     """A small model of random weights."""
     from lungfish.classifier.ensemble import train_ensemble
     from lungfish.classifier.fold import Patient
-    from lungfish.classifier.storage import save_network
+    from lungfish.gmcae.backend import save_network
     from lungfish.gmcae.network import build_encoder
 
     save_network(folder / "gmcae" / "encoder.keras", build_encoder((2, 2, 2)))

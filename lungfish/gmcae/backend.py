@@ -2,18 +2,40 @@
 
 import io
 import json
+import logging
 import os
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-
-# Warnings about CPU instructions say nothing to the reader of a log.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
-import keras
-import tensorflow as tf
 
 from lungfish.randomness import stable_hash
 from lungfish.records import atomic
+
+# Remarks about CPU instructions say nothing to the reader of a log.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+@contextmanager
+def _standard_error_to_nowhere() -> Iterator[None]:
+    """Drop what C++ prints; TensorFlow 2.21 greets on standard error whatever its level is set to.
+
+    A failing import still shows: its exception travels through Python.
+    """
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+with _standard_error_to_nowhere():
+    import keras
+    import tensorflow as tf
 
 FIXED_DATE = (1980, 1, 1, 0, 0, 0)
 
@@ -31,6 +53,9 @@ def start(*, threads: int | None, seed: int, purpose: str) -> None:
     purpose : str
         What the seed is for, such as ``gmcae/cohort``.
     """
+    logging.getLogger("tensorflow").setLevel(
+        logging.ERROR
+    )  # its advice on tracing is not for users
     if threads is not None:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(1)

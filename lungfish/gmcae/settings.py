@@ -45,8 +45,8 @@ class Settings:
     variance: Literal["floored", "shifted_elu"] = "floored"
     batch_size: int = 16
     steps_per_epoch: int = 32
-    epochs: int = 10
-    patience: int = 4
+    epochs: int = 16
+    patience: int = 5
     learning_rate: float = 0.002
     warmup_steps: int = 20
     clipnorm: float = 1.0
