@@ -220,3 +220,68 @@ def test_a_living_run_is_not_disturbed(tiny, tmp_path):
     assert found.returncode != 0
     assert f"another run (process {me.pid}) is working in this folder" in found.stdout
     assert (run / ".snakemake/locks/0.input.lock").exists()
+
+
+@pytest.fixture(scope="session")
+def mixed(tiny, tmp_path_factory):
+    """A cohort of a good digital patient's DICOM under another name, and two bad folders."""
+    import pydicom
+
+    clone, run = tiny
+    place = tmp_path_factory.mktemp("mixed")
+    source = run / "results/phantom/tiny-1/dicom"
+    for name, skipped in (("good one", ()), ("gap", (30, 31))):
+        (place / name).mkdir()
+        files = sorted(path for path in source.glob("*.dcm"))
+        for number, path in enumerate(files):
+            if number not in skipped:
+                dataset = pydicom.dcmread(path)
+                for keyword in IDENTIFYING:
+                    setattr(dataset, keyword, SECRET)
+                dataset.save_as(place / name / path.name)
+    (place / "empty").mkdir()
+    (place / "empty/notes.txt").write_text(SECRET)
+    sheet = place / "samples.tsv"
+    sheet.write_text("patient\tdicom\tlabel\na\tgood one\t1\nb\tgap\t0\nc\tempty\t0\nd\t\t\n")
+    found = snakemake(clone, place / "run", "--config", f"samples={sheet}")
+    assert found.returncode == 0, found.stdout
+    return place / "run", found.stdout
+
+
+SECRET = "PLANTED-4711"
+IDENTIFYING = (
+    "PatientName", "PatientID", "OtherPatientNames", "PatientAddress", "PatientTelephoneNumbers",
+    "InstitutionName", "InstitutionAddress", "ReferringPhysicianName", "OperatorsName",
+    "PerformingPhysicianName", "AccessionNumber", "StudyID", "StudyDescription",
+    "SeriesDescription", "ProtocolName", "StationName", "DeviceSerialNumber", "PatientComments",
+    "ImageComments", "RequestingPhysician", "PhysiciansOfRecord", "AdditionalPatientHistory",
+)  # fmt: skip
+
+
+def test_a_bad_scan_is_left_out_with_its_reason_and_the_others_go_on(mixed):
+    run, _ = mixed
+    rows = {row["patient"]: row for row in read_table(run / "results/cohort/cohort.tsv")}
+    assert {name: row["code"] for name, row in rows.items()} == {
+        "a": "", "b": "missing-slices", "c": "no-ct", "d": "",
+    }  # fmt: skip
+    page = (run / "results/report/index.html").read_text()
+    assert "find the missing slices" in page
+    assert "Nothing can be concluded" in page
+    for patient in rows:
+        assert (run / f"results/report/patients/{patient}.html").is_file()
+
+
+def test_no_planted_identifier_reaches_an_output(mixed):
+    import h5py
+
+    run, terminal = mixed
+    assert SECRET not in terminal
+    for path in sorted(run.rglob("*")):
+        if path.is_file():
+            assert SECRET.encode() not in path.read_bytes(), path
+    uid = b"2.25."
+    for path in (run / "results").rglob("*.json"):
+        assert uid not in path.read_bytes() or "truth" in path.parts, path
+    for path in (run / "results").rglob("*.h5"):
+        with h5py.File(path) as store:
+            assert SECRET not in str(dict(store.attrs)), path
