@@ -87,11 +87,22 @@ def receptive_field(model: keras.Model) -> Field:
     Parameters
     ----------
     model : keras.Model
-        A chain of Conv3D with 'same' padding and layers that act on each voxel alone.
+        A chain of Conv3D with 'same' padding and layers that act on each voxel alone; kernels and
+        strides equal on all axes.
+
+    Raises
+    ------
+    InputError
+        If a convolution is padded otherwise or dilated.
     """
     stride, first, last = 1, 0, 0
     convolutions = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv3D)]
     for layer in reversed(convolutions):
+        if layer.padding != "same" or set(layer.dilation_rate) != {1}:
+            raise InputError(
+                f"encoder layer {layer.name}: expected padding 'same' without dilation, found "
+                f"{layer.padding!r} and {layer.dilation_rate}: its halo cannot be derived"
+            )
         kernel, step = layer.kernel_size[0], layer.strides[0]
         before = max(0, kernel - step) // 2
         first = first * step - before
@@ -120,8 +131,18 @@ def encode(
     Returns
     -------
     ndarray of float32, shape (z / stride, y / stride, x / stride, channels)
+
+    Raises
+    ------
+    InputError
+        If a length or the tile is no multiple of the stride: the lattice of cells would shift.
     """
     field = receptive_field(model)
+    if any(length % field.stride for length in (*values.shape, tile_voxel)):
+        raise InputError(
+            f"expected lengths and tiles in multiples of {field.stride} voxels, found "
+            f"{values.shape} in tiles of {tile_voxel}: pad the end with air"
+        )
     cells = tuple(length // field.stride for length in values.shape)
     grid = np.empty((*cells, model.output_shape[-1]), np.float32)
     for tile in itertools.product(*(_spans(length, tile_voxel) for length in values.shape)):
@@ -169,9 +190,16 @@ def encode_lungs(
 
     Raises
     ------
+    InputError
+        If mask and volume differ in shape.
     Refusal
         ``other-spacing`` if the volume's voxels are not those the encoder was trained at.
     """
+    if labels.shape != volume.hu.shape:
+        raise InputError(
+            f"mask and volume differ in shape: {labels.shape} against {volume.hu.shape}; "
+            "rerun the lungs stage"
+        )
     off = max(abs(step - encoder.spacing_mm) for step in volume.spacing_mm)
     if off > SPACING_TOLERANCE_MM:
         raise Refusal(

@@ -16,7 +16,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         ("--lungs", "masks (.nii.gz), in the same order"),
         ("--lungs-records", "lungs JSON, in the same order"),
     ):
-        parser.add_argument(name, type=Path, nargs="+", required=True, metavar="PATH", help=text)
+        parser.add_argument(name, type=Path, nargs="*", required=True, metavar="PATH", help=text)
     parser.add_argument("--settings", help="section `features` as JSON or the path of a YAML file")
     parser.add_argument("--threads", type=int, default=None, help="for TensorFlow (default: all)")
     args = parser.parse_args(argv)

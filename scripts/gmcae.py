@@ -42,7 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     from lungfish.gmcae import artefacts, batches, training
 
     hu_map = HuMap()
-    spacing_mm = max((found.spacing_mm for found in sets.values()), default=0.0)
+    spacing_mm = batches.common_spacing_mm(
+        {patient: found.spacing_mm for patient, found in sets.items() if len(found.patches)}
+    )
     try:
         arrays = {patient: found.patches for patient, found in sets.items()}
         split = batches.split_patches(arrays, settings)

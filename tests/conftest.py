@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests import dicom_maker
+from tests.workflow_runner import copy_clone, snakemake
 
 CLONE = Path(__file__).parent.parent
 SHARED = CLONE.parent / "shared" / "data"
@@ -42,3 +43,13 @@ def series(tmp_path) -> dicom_maker.Series:
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(20171009)
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    """A clone and the finished run of the tiny cohort in another folder."""
+    place = tmp_path_factory.mktemp("tiny")
+    clone = copy_clone(place / "clone")
+    found = snakemake(clone, place / "run")
+    assert found.returncode == 0, found.stdout
+    return clone, place / "run"

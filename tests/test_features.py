@@ -71,6 +71,25 @@ def test_cells_know_their_place_and_their_share_of_lung(encoder, rng):
     assert found.inside[0, 0, 0] == 1
 
 
+def test_a_box_of_odd_size_does_not_depend_on_the_tiles(encoder, rng):
+    volume, labels = lung(rng)
+    whole = encode_lungs(encoder, volume, labels, BOX, settings=Settings(tile_voxel=128))
+    tiled = encode_lungs(encoder, volume, labels, BOX, settings=Settings(tile_voxel=16))
+    assert np.abs(whole.grid - tiled.grid).max() <= 1e-6
+    assert np.array_equal(whole.inside, tiled.inside)
+
+
+def test_a_length_that_would_shift_the_lattice_is_refused(encoder):
+    with pytest.raises(InputError, match=r"multiples of 8 voxels, found \(16, 15, 16\)"):
+        encode(encoder.model, np.zeros((16, 15, 16), np.float32), tile_voxel=16)
+
+
+def test_a_mask_on_another_grid_is_refused(encoder, rng):
+    volume, labels = lung(rng)
+    with pytest.raises(InputError, match=r"differ in shape: \(49, 44, 61\) against \(50, 44, 61\)"):
+        encode_lungs(encoder, volume, labels[:-1], BOX, settings=Settings())
+
+
 def test_other_voxels_than_in_training_are_refused(encoder, rng):
     volume, labels = lung(rng)
     other = Volume(volume.hu, axis_aligned_affine((1, 1, 1), (0, 0, 0)))

@@ -16,7 +16,14 @@ from scipy import special, stats
 from lungfish.errors import InputError, Refusal
 from lungfish.gmcae import density
 from lungfish.gmcae.artefacts import write, write_refused
-from lungfish.gmcae.batches import epoch_batches, split_patches, validation_patients
+from lungfish.gmcae.backend import save_network
+from lungfish.gmcae.batches import (
+    common_spacing_mm,
+    epoch_batches,
+    split_patches,
+    validation_patients,
+)
+from lungfish.gmcae.board import write_events
 from lungfish.gmcae.density import GaussianMixtureLoss, negative_log_likelihood
 from lungfish.gmcae.encoder import load_encoder
 from lungfish.gmcae.network import build_encoder, build_gmcae, encoder_of
@@ -59,6 +66,17 @@ def test_loss_equals_an_independent_computation(rng, c, m, exponent):
     found = negative_log_likelihood(parts[0], pack(*parts[1:]), components=m, voxels=c)
     expected = scipy_loss(*(part.astype(np.float64) for part in parts))
     assert np.asarray(found) == pytest.approx(expected, rel=1e-5, abs=1e-5)
+
+
+def test_loss_keeps_six_digits_over_a_whole_patch_of_any_error(rng):
+    c, m = 32768, 4
+    target, means = rng.normal(0, 1, (4, c)), rng.normal(0, 1, (4, c, m))
+    variances = 10 ** rng.uniform(-6, 6, (4, m))
+    log_priors = special.log_softmax(rng.normal(0, 30, (4, m)), axis=1)
+    parts = [part.astype(np.float32) for part in (target, log_priors, variances, means)]
+    found = negative_log_likelihood(parts[0], pack(*parts[1:]), components=m, voxels=c)
+    expected = scipy_loss(*(part.astype(np.float64) for part in parts))
+    assert np.asarray(found) == pytest.approx(expected, rel=1e-6)
 
 
 def test_priors_near_zero_count_as_they_should(rng):
@@ -205,6 +223,21 @@ def test_validation_patients_are_never_learned_from_and_stay_when_one_is_added()
     assert len(validation_patients(["a", "b"], 1.0)) == 1
 
 
+def test_the_order_of_patients_does_not_matter(rng):
+    patches = toy(rng, patches=2)
+    one = split_patches(patches, TINY)
+    two = split_patches(dict(reversed(patches.items())), TINY)
+    assert np.array_equal(one.training, two.training)
+    assert np.array_equal(one.validation, two.validation)
+
+
+def test_patients_of_different_voxel_size_are_not_mixed():
+    assert common_spacing_mm({"a": 1.5, "b": 1.5000001}) == 1.5
+    assert common_spacing_mm({}) == 0
+    with pytest.raises(InputError, match=r"b have voxels of 1.000 mm and those of a of 1.500 mm"):
+        common_spacing_mm({"a": 1.5, "b": 1.0})
+
+
 def test_no_patches_at_all_is_refused():
     with pytest.raises(Refusal, match="no accepted patient has patches"):
         split_patches({"a": np.zeros((0, 32, 32, 32), np.int16)}, TINY)
@@ -236,7 +269,6 @@ def trained(tmp_path_factory):
     rng = np.random.default_rng(3)
     folder = tmp_path_factory.mktemp("gmcae")
     split = split_patches(toy(rng), TINY)
-    keras.utils.set_random_seed(5)
     found = train(split, settings=TINY, hu_map=HuMap(), seed=1, folder=folder)
     write(folder, found, split, settings=TINY, hu_map=HuMap(), spacing_mm=1.5)
     return folder, found, split
@@ -249,7 +281,8 @@ def test_the_loss_falls(trained):
     assert len(found.journal.batches) == len(epochs) * TINY.steps_per_epoch
 
 
-def test_a_run_that_stopped_goes_on_to_the_same_weights(trained, tmp_path):
+@pytest.mark.parametrize("last", [1, 2])
+def test_a_run_that_stopped_goes_on_to_the_same_weights(trained, tmp_path, last):
     _, found, split = trained
 
     class Stop(Exception):
@@ -259,13 +292,12 @@ def test_a_run_that_stopped_goes_on_to_the_same_weights(trained, tmp_path):
 
     original = module.save_state
 
-    def stop_after_two(path, model, journal, key):
+    def stop_there(path, model, journal, key):
         original(path, model, journal, key)
-        if len(journal.epochs) == 2:
+        if len(journal.epochs) == last:
             raise Stop("killed here")
 
-    keras.utils.set_random_seed(5)
-    module.save_state = stop_after_two
+    module.save_state = stop_there
     try:
         with pytest.raises(Stop, match="killed"):
             train(split, settings=TINY, hu_map=HuMap(), seed=1, folder=tmp_path)
@@ -276,6 +308,9 @@ def test_a_run_that_stopped_goes_on_to_the_same_weights(trained, tmp_path):
     assert again.journal.epochs == found.journal.epochs
     for one, two in zip(found.network.get_weights(), again.network.get_weights(), strict=True):
         assert np.array_equal(one, two)
+    curves = [path.read_bytes() for path in sorted((tmp_path / "tensorboard").iterdir())]
+    first = trained[0] / "tensorboard"
+    assert curves == [path.read_bytes() for path in sorted(first.iterdir())]
 
 
 def test_a_stale_state_is_not_taken_up(trained, tmp_path):
@@ -304,6 +339,13 @@ def test_files_hold_what_prediction_needs(trained):
     assert list((folder / "tensorboard").iterdir())
 
 
+def test_equal_networks_give_equal_files(tmp_path):
+    for name in ("one", "two"):
+        keras.utils.set_random_seed(3)
+        save_network(tmp_path / f"{name}.keras", compile_network(TINY))
+    assert (tmp_path / "one.keras").read_bytes() == (tmp_path / "two.keras").read_bytes()
+
+
 def test_a_refused_scope_says_so(tmp_path):
     write_refused(tmp_path, Refusal("no-patches", "nobody is in"))
     with pytest.raises(Refusal, match="nobody is in"):
@@ -319,6 +361,31 @@ def test_a_run_that_diverges_names_epoch_and_batch(tmp_path, rng):
 
     with pytest.raises(InputError, match=r"loss is nan at epoch 1, batch 1"):
         train(split, settings=TINY, hu_map=Broken(), seed=1, folder=tmp_path)
+
+
+def test_curves_are_what_tensorboard_reads(tmp_path):
+    import tensorflow as tf
+
+    rows = [{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": -0.25}]
+    for done in (1, 2):  # written anew after each epoch, each epoch stands there once
+        write_events(tmp_path, rows[:done], ["loss"])
+    (path,) = tmp_path.glob("*tfevents*")
+    raw = [record.numpy() for record in tf.data.TFRecordDataset(str(path))]
+    events = [tf.compat.v1.Event.FromString(record) for record in raw]
+    assert events[0].file_version == "brain.Event:2"
+    found = [(e.step, e.summary.value[0].tag, e.summary.value[0].simple_value) for e in events[1:]]
+    assert found == [(1, "loss", 0.5), (2, "loss", -0.25)]
+
+
+def test_under_a_mixed_policy_the_mixture_stays_in_float32():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        network = build_gmcae(TINY)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert network.get_layer("encoder_conv_1-2_0").compute_dtype == "bfloat16"
+    assert network.output.dtype == "float32"
+    assert network.get_layer("mu_conv3d").compute_dtype == "float32"
 
 
 def test_bfloat16_is_refused(tmp_path, rng):

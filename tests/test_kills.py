@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from tests.test_names import STAGES
-from tests.test_workflow import tiny  # noqa: F401
 from tests.workflow_runner import command, environment, snakemake
 
 PATIENCE_S = 300
@@ -93,7 +92,7 @@ def assert_equal_results(run, other):
 
 
 @pytest.mark.parametrize("group", [False, True], ids=["snakemake alone", "whole group"])
-def test_killed_in_each_stage_it_ends_in_equal_results(tiny, tmp_path, group):  # noqa: F811
+def test_killed_in_each_stage_it_ends_in_equal_results(tiny, tmp_path, group):
     clone, undisturbed = tiny
     chance = random.Random(20171009 + group)
     run = tmp_path / "run"

@@ -29,16 +29,6 @@ FROM_VOLUMES = FROM_LUNGS + Counter(volumes=PATIENTS)
 EVERYTHING = FROM_VOLUMES + Counter(index=PATIENTS, phantom=PATIENTS)
 
 
-@pytest.fixture(scope="session")
-def tiny(tmp_path_factory):
-    """A clone and the finished run of the tiny cohort in another folder."""
-    place = tmp_path_factory.mktemp("tiny")
-    clone = copy_clone(place / "clone")
-    found = snakemake(clone, place / "run")
-    assert found.returncode == 0, found.stdout
-    return clone, place / "run"
-
-
 @pytest.fixture
 def changed(tiny, tmp_path):
     """A fresh copy of the clone to change, and the finished run."""

@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import os
+import re
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -63,10 +64,10 @@ def start(*, threads: int | None, seed: int, purpose: str) -> None:
 
 
 def save_network(path: Path, network: keras.Model) -> None:
-    """Save a network as ``.keras``, whole or not at all, without the time of saving.
+    """Save a network as ``.keras``, whole or not at all; equal networks give equal files.
 
-    Keras writes the date into the archive's metadata and into its entries, so that equal networks
-    would give unequal files; both are set to a fixed value.
+    Keras writes the date into the archive's metadata and into its entries, and addresses in memory
+    into its configuration; the dates are fixed, and what shares an address is numbered instead.
     """
     with atomic(path) as temporary:
         network.save(temporary)
@@ -75,8 +76,19 @@ def save_network(path: Path, network: keras.Model) -> None:
         metadata = json.loads(entries["metadata.json"])
         metadata.pop("date_saved", None)
         entries["metadata.json"] = json.dumps(metadata, sort_keys=True).encode()
+        entries["config.json"] = _number_shared_objects(entries["config.json"].decode()).encode()
         packed = io.BytesIO()
         with zipfile.ZipFile(packed, "w") as archive:
             for name, content in entries.items():
                 archive.writestr(zipfile.ZipInfo(name, FIXED_DATE), content)
         temporary.write_bytes(packed.getvalue())
+
+
+def _number_shared_objects(config: str) -> str:
+    """Replace the address of each shared object by its number in order of appearance."""
+    numbers: dict[str, int] = {}
+
+    def number(match: re.Match[str]) -> str:
+        return f"{match[1]}{numbers.setdefault(match[2], len(numbers) + 1)}"
+
+    return re.sub(r'("shared_object_id": )(\d+)', number, config)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lungfish.errors import Refusal
+from lungfish.errors import InputError, Refusal
 from lungfish.gmcae.settings import Settings
 from lungfish.intensity import HuMap
 from lungfish.randomness import generator, stable_hash
@@ -75,6 +75,24 @@ def split_patches(patches: Mapping[str, NDArray[np.int16]], settings: Settings) 
     evenly = np.linspace(0, len(validation) - 1, count).round().astype(int)
     training = np.concatenate([patches[name] for name in learned])
     return Patches(training, validation[evenly], tuple(learned), tuple(held))
+
+
+def common_spacing_mm(spacing_mm: Mapping[str, float]) -> float:
+    """Return the voxel size of all patients, in mm; 0 where there is none.
+
+    Raises
+    ------
+    InputError
+        If two differ by more than 0.001 mm: the encoder would learn on two scales at once.
+    """
+    smallest = min(spacing_mm, key=lambda name: spacing_mm[name], default="")
+    for name in sorted(spacing_mm):
+        if spacing_mm[name] - spacing_mm[smallest] > 1e-3:
+            raise InputError(
+                f"patches of {smallest} have voxels of {spacing_mm[smallest]:.3f} mm and those of "
+                f"{name} of {spacing_mm[name]:.3f} mm: rerun volumes with one volumes.spacing_mm"
+            )
+    return spacing_mm[smallest] if spacing_mm else 0.0
 
 
 def to_batch(hu: NDArray[Any], hu_map: HuMap) -> Batch:

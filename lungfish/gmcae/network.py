@@ -91,17 +91,21 @@ def build_gmcae(settings: Settings) -> keras.Model:
         (64, 128, 256) it has 8,660,162 + 1,987 m parameters.
     """
     components = settings.components
+    # Under a mixed policy too: the loss sums 32,768 voxels, and bfloat16 has 3 digits.
+    exact = {"dtype": "float32"}
     inputs = keras.Input((EDGE_VOXEL,) * 3 + (1,), name="hu")
     code = encoder_layers(settings.filters, inputs)
-    log_prior = layers.Dense(components, activation=log_softmax, name="log_prior")(
+    log_prior = layers.Dense(components, activation=log_softmax, name="log_prior", **exact)(
         _squeeze(code, "log_prior")
     )
-    variance = layers.Dense(components, name="sigma_sq_dense_2")(_squeeze(code, "sigma_sq"))
-    variance = layers.Activation(VARIANCES[settings.variance], name="sigma_sq")(variance)
+    variance = layers.Dense(components, name="sigma_sq_dense_2", **exact)(
+        _squeeze(code, "sigma_sq")
+    )
+    variance = layers.Activation(VARIANCES[settings.variance], name="sigma_sq", **exact)(variance)
     decoded = _decoder_layers(settings.filters, code)
-    means = layers.Conv3D(components, 3, padding="same", name="mu_conv3d")(decoded)
-    means = layers.Flatten(name="mu")(means)
-    output = layers.Concatenate(name="gmd")([log_prior, variance, means])
+    means = layers.Conv3D(components, 3, padding="same", name="mu_conv3d", **exact)(decoded)
+    means = layers.Flatten(name="mu", **exact)(means)
+    output = layers.Concatenate(name="gmd", **exact)([log_prior, variance, means])
     return keras.Model(inputs, output, name="gmcae")
 
 

@@ -43,12 +43,12 @@ class Settings:
     filters: tuple[int, ...] = (8, 16, 32)
     components: int = 4
     variance: Literal["floored", "shifted_elu"] = "floored"
-    batch_size: int = 16
-    steps_per_epoch: int = 32
-    epochs: int = 16
+    batch_size: int = 2
+    steps_per_epoch: int = 256
+    epochs: int = 10
     patience: int = 5
-    learning_rate: float = 0.002
-    warmup_steps: int = 20
+    learning_rate: float = 0.003
+    warmup_steps: int = 100
     clipnorm: float = 1.0
     validation_share: float = 0.2
     validation_patches: int = 64

@@ -6,16 +6,18 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from lungfish.errors import InputError
 from lungfish.gmcae.batches import Patches, epoch_batches, to_batch
+from lungfish.gmcae.board import write_events
 from lungfish.gmcae.checkpoint import Journal, load_state, save_state, state_key
 from lungfish.gmcae.density import GaussianMixtureLoss, reconstruct, refuse_low_precision
 from lungfish.gmcae.network import VOXELS, build_gmcae
 from lungfish.gmcae.settings import Settings
 from lungfish.intensity import HuMap
+from lungfish.provenance import code_digest
+from lungfish.randomness import stable_hash
 from lungfish.records import Record
 
 log = logging.getLogger(__name__)
@@ -78,13 +80,16 @@ def train(
         is bfloat16.
     """
     refuse_low_precision()
+    # Here and not in the caller, so that the first weights too depend on the seed alone.
+    keras.utils.set_random_seed(stable_hash("gmcae weights", str(seed)) % 2**31)
     network = compile_network(settings)
-    key = state_key(settings, hu_map, seed, patches.training, patches.validation)
+    # A state made by other code or from other patches has another key, and is not gone on with.
+    code = code_digest(Path(__file__), Path(__file__).parents[2]) + keras.__version__
+    key = state_key(settings, hu_map, seed, code, patches.training, patches.validation)
     state = folder / "checkpoint" / "state.npz"
     journal = load_state(state, network, key)
     if journal.epochs:
         log.info("going on after epoch %d of a run that stopped", len(journal.epochs))
-    board = tf.summary.create_file_writer(str(folder / "tensorboard"))
     while not journal.should_stop(epochs=settings.epochs, patience=settings.patience):
         epoch = len(journal.epochs) + 1
         loss = _run_epoch(network, patches, journal, settings, hu_map, seed, epoch)
@@ -94,7 +99,8 @@ def train(
         if journal.best_epoch() == epoch:
             journal.best = [weight.copy() for weight in network.get_weights()]
         save_state(state, network, journal, key)
-        _show(row, settings, board)
+        _say(row, settings)
+        write_events(folder / "tensorboard", journal.epochs, EPOCH_COLUMNS[1:])
     network.set_weights(journal.best)
     reconstructions, chosen = reconstruct_hu(network, patches.validation, settings, hu_map)
     return Trained(network, journal, reconstructions, chosen)
@@ -111,7 +117,7 @@ def compile_network(settings: Settings) -> keras.Model:
         warmup_target=settings.learning_rate,
         warmup_steps=settings.warmup_steps,
     )
-    optimizer = keras.optimizers.Adam(schedule, global_clipnorm=settings.clipnorm)
+    optimizer = keras.optimizers.Adam(schedule, global_clipnorm=settings.clipnorm, name="adam")
     loss = GaussianMixtureLoss(settings.components, VOXELS)
     # XLA is some 27 times slower than TensorFlow's own kernels for these gradients on a CPU.
     network.compile(optimizer=optimizer, loss=loss, jit_compile=False)
@@ -183,17 +189,9 @@ def reconstruct_hu(
     return np.concatenate(made), np.concatenate(chosen)
 
 
-def _show(row: Record, settings: Settings, board: tf.summary.SummaryWriter) -> None:
-    """Say how an epoch went, in the log and to TensorBoard."""
+def _say(row: Record, settings: Settings) -> None:
+    """Say in the log how an epoch went."""
     log.info(
         "epoch %d of %d: loss %.3f, validation %.3f nats per voxel, RMSE %.0f HU",
         row["epoch"], settings.epochs, row["loss"], row["val_loss"], row["val_rmse_hu"],
     )  # fmt: skip
-    # What tf.summary.scalar writes, which itself needs the whole tensorboard package installed.
-    metadata = tf.compat.v1.SummaryMetadata()
-    metadata.plugin_data.plugin_name = "scalars"
-    with board.as_default():
-        for name in EPOCH_COLUMNS[1:]:
-            value = tf.constant(row[name], tf.float32)
-            tf.summary.write(name, value, step=row["epoch"], metadata=metadata)
-    board.flush()
