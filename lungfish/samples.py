@@ -3,7 +3,6 @@
 import csv
 import dataclasses
 import difflib
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,11 +13,6 @@ import yaml
 
 from lungfish.errors import InputError
 from lungfish.records import read_table, write_table
-
-COLUMNS = ("patient", "dicom", "label", "series", "mask", "split")
-NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
-UID = re.compile(r"[0-9.]{1,64}")
-SPLIT_WORDS = ("train", "validation", "test")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,15 +40,15 @@ class Sample:
     split: str
 
 
-def read_samples(path: Path, *, base: Path | None = None) -> tuple[list[Sample], list[str]]:
+def read_samples(path: Path, schema_path: Path) -> tuple[list[Sample], list[str]]:
     """Read a samples sheet whole and check it whole.
 
     Parameters
     ----------
     path : Path
         A tab-separated table; lines that begin with ``#`` are comments.
-    base : Path or None
-        The folder that a relative `path` stands for in messages; nothing is sought there.
+    schema_path : Path
+        The schema of a row, in YAML, with the words ``expected`` for each column.
 
     Returns
     -------
@@ -64,50 +58,47 @@ def read_samples(path: Path, *, base: Path | None = None) -> tuple[list[Sample],
         One sentence a problem, each with the row (counted as a spreadsheet does: the header is
         row 1) and the column; empty for a good sheet.
     """
+    schema = yaml.safe_load(schema_path.read_text(encoding="utf-8"))
     rows = read_table(path)
-    problems = _check_columns(rows, path)
+    problems = _check_columns(rows, path, schema)
     if problems:
         return [], problems
     for number, row in enumerate(rows, start=2):
-        problems += [f"{path.name} row {number}: {text}" for text in _check_row(row, path.parent)]
+        found = _check_row(row, path.parent, schema)
+        problems += [f"{path.name} row {number}: {text}" for text in found]
     problems += _check_table(rows, path)
     if problems:
         return [], problems
     return [_sample(row, path.parent) for row in rows], []
 
 
-def _check_columns(rows: Sequence[Mapping[str, str]], path: Path) -> list[str]:
+def _check_columns(
+    rows: Sequence[Mapping[str, str]], path: Path, schema: Mapping[str, Any]
+) -> list[str]:
     if not rows:
         return [f"{path.name} has no rows: expected a header and one row a patient"]
-    columns = list(rows[0])
+    columns, known, needed = list(rows[0]), list(schema["properties"]), schema["required"]
     problems = [
-        f"{path.name} lacks the column {name}: expected {', '.join(COLUMNS[:3])}"
-        for name in COLUMNS[:3]
+        f"{path.name} lacks the column {name}: expected {', '.join(needed)}, tab-separated"
+        for name in needed
         if name not in columns
     ]
-    unknown = [name for name in columns if name not in COLUMNS]
     return problems + [
-        f"{path.name} has an unknown column {name!r}{_suggest(name, COLUMNS)}: expected "
-        f"{', '.join(COLUMNS)}"
-        for name in unknown
+        f"{path.name} has an unknown column {name!r}{_suggest(name, known)}: expected "
+        f"{', '.join(known)}"
+        for name in columns
+        if name not in known
     ]
 
 
-def _check_row(row: Mapping[str, str], base: Path) -> list[str]:
+def _check_row(row: Mapping[str, str], base: Path, schema: Mapping[str, Any]) -> list[str]:
     problems = []
-    if not NAME.fullmatch(row["patient"]):
-        problems.append(f"patient {row['patient']!r}: expected 1 to 64 letters, digits, '-' or '_'")
-    if row["label"] not in ("", "0", "1"):
-        problems.append(f"label {row['label']!r}: expected 0, 1 or nothing")
+    for error in jsonschema.Draft202012Validator(schema).iter_errors(dict(row)):
+        column = str(error.absolute_path[0])
+        expected = schema["properties"][column]["expected"]
+        problems.append(f"{column} {row[column]!r}: expected {expected}")
     if row["dicom"] and not (base / row["dicom"]).is_dir():
         problems.append(f"dicom {row['dicom']!r}: no such folder (counted from the sheet's)")
-    if row.get("series") and not UID.fullmatch(row["series"]):
-        problems.append(f"series {row['series']!r}: expected a SeriesInstanceUID (digits and dots)")
-    if row.get("mask"):
-        problems.append("mask: a mask of your own is not supported yet; leave the column empty")
-    split = row.get("split", "")
-    if split and split not in SPLIT_WORDS and not (split.isdecimal() and int(split) < 100):
-        problems.append(f"split {split!r}: expected {', '.join(SPLIT_WORDS)} or a fold number")
     return problems
 
 
@@ -258,7 +249,7 @@ def write_sheet(path: Path, patients: Mapping[str, Path | None], labels: Mapping
         if folder is not None and not folder.is_absolute():
             dicom = _relative(folder.resolve(), path.resolve().parent)
         rows.append({"patient": patient, "dicom": dicom, "label": labels.get(patient, "")})
-    write_table(path, COLUMNS[:3], rows)
+    write_table(path, ("patient", "dicom", "label"), rows)
 
 
 def _relative(folder: Path, start: Path) -> str:

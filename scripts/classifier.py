@@ -34,11 +34,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.head:
         settings = parse(Settings, dataclasses.asdict(settings) | {"head": args.head})
 
-    from lungfish.classifier.examples import read_vectors
-    from lungfish.classifier.fold import labelled_patients, run_fold
     from lungfish.gmcae.backend import save_network, start
 
     start(threads=args.threads, seed=args.seed, purpose="classifier")
+    from lungfish.classifier.examples import read_vectors
+    from lungfish.classifier.fold import labelled_patients, run_fold
+
     patients = labelled_patients(records.read_table(args.cohort))
     vectors = read_vectors(args.features, [each.name for each in patients], settings=settings)
     result = run_fold(patients, vectors, fold=args.fold, settings=settings, seed=args.seed)

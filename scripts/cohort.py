@@ -5,6 +5,8 @@ from pathlib import Path
 
 from lungfish import command
 
+SCHEMA = Path(__file__).parents[1] / "workflow/schemas/samples.schema.yaml"
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the cohort stage."""
@@ -24,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from lungfish.settings import load
 
     settings = load(cohort.Settings, args.settings)
-    sheet, problems = samples.read_samples(args.samples)
+    sheet, problems = samples.read_samples(args.samples, SCHEMA)
     if problems:
         raise InputError("; ".join(problems))
 

@@ -25,6 +25,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=None, help="for TensorFlow (default: all)")
     args = parser.parse_args(argv)
 
+    from lungfish.gmcae.backend import start
+
+    start(threads=args.threads, seed=args.seed, purpose="model")
     from lungfish import index, lungs, model, records, volumes
     from lungfish.classifier.ensemble import train_ensemble
     from lungfish.classifier.examples import read_vectors
@@ -32,10 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from lungfish.classifier.settings import SCHEMA as FOLD_SCHEMA
     from lungfish.classifier.settings import Settings as ClassifierSettings
     from lungfish.errors import Refusal
-    from lungfish.gmcae.backend import start
     from lungfish.settings import load
 
-    start(threads=args.threads, seed=args.seed, purpose="model")
     settings = load(model.Settings, args.settings)
     classifier = load(ClassifierSettings, args.classifier_settings)
     cohort = records.read_table(args.cohort)

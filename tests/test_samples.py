@@ -7,7 +7,8 @@ import pytest
 from lungfish import samples
 from lungfish.errors import InputError
 
-SCHEMA = Path("workflow/schemas/config.schema.yaml")
+SCHEMA = Path("workflow/schemas/config.schema.yaml").resolve()
+SHEET = Path("workflow/schemas/samples.schema.yaml").resolve()
 
 
 def sheet(tmp_path, text):
@@ -19,7 +20,7 @@ def sheet(tmp_path, text):
 
 def test_a_good_sheet(tmp_path):
     path = sheet(tmp_path, "patient|dicom|label|split\np1|ct|1|0\np2||0|1\np3|ct||\n")
-    found, problems = samples.read_samples(path)
+    found, problems = samples.read_samples(path, SHEET)
     assert problems == []
     assert [one.label for one in found] == [1, 0, None]
     assert found[0].dicom == tmp_path / "ct"
@@ -29,7 +30,7 @@ def test_a_good_sheet(tmp_path):
 
 def test_all_problems_at_once_with_row_and_column(tmp_path):
     path = sheet(tmp_path, "patient|dicom|label\np 1|ct|2\np2|nowhere|1\np2||0\n")
-    _, problems = samples.read_samples(path)
+    _, problems = samples.read_samples(path, SHEET)
     assert len(problems) == 4
     text = "\n".join(problems)
     assert "row 2: patient 'p 1'" in text
@@ -39,15 +40,17 @@ def test_all_problems_at_once_with_row_and_column(tmp_path):
 
 
 def test_columns_are_checked_first(tmp_path):
-    _, problems = samples.read_samples(sheet(tmp_path, "patient|labell\np1|1\n"))
+    _, problems = samples.read_samples(sheet(tmp_path, "patient|labell\np1|1\n"), SHEET)
     assert any("lacks the column dicom" in problem for problem in problems)
     assert any("'labell' (did you mean label?)" in problem for problem in problems)
-    _, problems = samples.read_samples(sheet(tmp_path, "patient|dicom|label\n"))
+    _, problems = samples.read_samples(sheet(tmp_path, "patient|dicom|label\n"), SHEET)
     assert "has no rows" in problems[0]
 
 
 def test_patient_names_cannot_leave_the_results_folder(tmp_path):
-    _, problems = samples.read_samples(sheet(tmp_path, "patient|dicom|label\n../../etc|ct|1\n"))
+    _, problems = samples.read_samples(
+        sheet(tmp_path, "patient|dicom|label\n../../etc|ct|1\n"), SHEET
+    )
     assert "expected 1 to 64 letters" in problems[0]
 
 
@@ -80,7 +83,7 @@ def test_sheet_from_a_folder_and_labels(tmp_path):
     assert patients["a"] == tmp_path / "data" / "a" / "dicom"
     path = tmp_path / "out" / "samples.tsv"
     samples.write_sheet(path, patients, samples.read_labels(labels))
-    found, problems = samples.read_samples(path)
+    found, problems = samples.read_samples(path, SHEET)
     assert problems == []
     assert [(one.patient, one.label) for one in found] == [("a", 1), ("b", 0), ("c", None)]
 
@@ -89,7 +92,7 @@ def test_relative_folders_count_from_the_sheet(tmp_path, monkeypatch):
     (tmp_path / "data" / "a").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     samples.write_sheet(Path("runs/real/samples.tsv"), {"a": Path("data/a")}, {})
-    found, _ = samples.read_samples(Path("runs/real/samples.tsv"))
+    found, _ = samples.read_samples(Path("runs/real/samples.tsv"), SHEET)
     assert found[0].dicom == Path("runs/real/../../data/a")
     assert "../../data/a" in Path("runs/real/samples.tsv").read_text()
 

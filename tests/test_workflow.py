@@ -275,3 +275,16 @@ def test_no_planted_identifier_reaches_an_output(mixed):
     for path in (run / "results").rglob("*.h5"):
         with h5py.File(path) as store:
             assert SECRET not in str(dict(store.attrs)), path
+
+
+def test_a_cohort_of_refused_patients_still_gets_its_pages(tiny, tmp_path):
+    rows = []
+    for name, label in (("a", 1), ("b", 1), ("c", 0), ("d", 0)):
+        (tmp_path / name).mkdir()
+        rows.append(f"{name}\t{name}\t{label}\n")
+    (tmp_path / "s.tsv").write_text("patient\tdicom\tlabel\n" + "".join(rows))
+    sheet = f"samples={tmp_path / 's.tsv'}"
+    found = snakemake(tiny[0], tmp_path / "run", "--config", sheet)
+    assert found.returncode == 0, found.stdout
+    assert "Cohort: 4 patients, 0 in, 4 refused (no-ct 4)" in found.stdout
+    assert "no CT slice in the folder" in (tmp_path / "run/results/report/index.html").read_text()

@@ -36,7 +36,9 @@ def read_front_door():
     sheet = Path(str(config.get("samples", "config/samples.tsv")))
     found = next((path for path in (sheet, ROOT / sheet) if path.is_file()), sheet)
     try:
-        patients, rows = samples.read_samples(found)
+        patients, rows = samples.read_samples(
+            found, ROOT / "workflow/schemas/samples.schema.yaml"
+        )
     except InputError as error:
         patients, rows = [], [str(error)]
     if problems + rows:

@@ -7,7 +7,7 @@ rule features:
         encoder="results/gmcae/{scope}/encoder.keras",
         record="results/gmcae/{scope}/gmcae.json",
     output:
-        "results/features/{scope}/{shard}.h5",
+        store="results/features/{scope}/{shard}.h5",
     log:
         "logs/features/{scope}-{shard}.log",
     benchmark:

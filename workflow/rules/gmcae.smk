@@ -33,4 +33,4 @@ rule gmcae:
         # To the terminal too: this is the long one, and its epochs are the progress to watch.
         'python "$LUNGFISH/scripts/gmcae.py" --patches {input.patches} --cohort {input.cohort}'
         " --scope {wildcards.scope} --output {params.folder} --settings {params.settings:q}"
-        " --seed {params.seed} --threads {threads} 2>&1 | tee {log} >&2"
+        " --seed {params.seed} --threads {threads} 2>&1 | tee {log} >&2 || [ $? -eq 3 ]"

@@ -3,7 +3,7 @@ rule index:
     input:
         dicom=dicom_folder,
     output:
-        "results/index/{patient}.json",
+        record="results/index/{patient}.json",
     log:
         "logs/index/{patient}.log",
     benchmark:

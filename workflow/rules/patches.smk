@@ -5,7 +5,7 @@ rule patches:
         lungs="results/lungs/{patient}.nii.gz",
         record="results/lungs/{patient}.json",
     output:
-        "results/patches/{patient}.h5",
+        store="results/patches/{patient}.h5",
     log:
         "logs/patches/{patient}.log",
     benchmark:
