@@ -53,3 +53,39 @@ def tiny(tmp_path_factory):
     found = snakemake(clone, place / "run")
     assert found.returncode == 0, found.stdout
     return clone, place / "run"
+
+
+@pytest.fixture(scope="session")
+def mixed(tiny, tmp_path_factory):
+    """A cohort of a good digital patient's DICOM under another name, and two bad folders."""
+    import pydicom
+
+    clone, run = tiny
+    place = tmp_path_factory.mktemp("mixed")
+    source = run / "results/phantom/tiny-1/dicom"
+    for name, skipped in (("good one", ()), ("gap", (30, 31))):
+        (place / name).mkdir()
+        files = sorted(path for path in source.glob("*.dcm"))
+        for number, path in enumerate(files):
+            if number not in skipped:
+                dataset = pydicom.dcmread(path)
+                for keyword in IDENTIFYING:
+                    setattr(dataset, keyword, SECRET)
+                dataset.save_as(place / name / path.name)
+    (place / "empty").mkdir()
+    (place / "empty/notes.txt").write_text(SECRET)
+    sheet = place / "samples.tsv"
+    sheet.write_text("patient\tdicom\tlabel\na\tgood one\t1\nb\tgap\t0\nc\tempty\t0\nd\t\t\n")
+    found = snakemake(clone, place / "run", "--config", f"samples={sheet}")
+    assert found.returncode == 0, found.stdout
+    return place / "run", found.stdout
+
+
+SECRET = "PLANTED-4711"
+IDENTIFYING = (
+    "PatientName", "PatientID", "OtherPatientNames", "PatientAddress", "PatientTelephoneNumbers",
+    "InstitutionName", "InstitutionAddress", "ReferringPhysicianName", "OperatorsName",
+    "PerformingPhysicianName", "AccessionNumber", "StudyID", "StudyDescription",
+    "SeriesDescription", "ProtocolName", "StationName", "DeviceSerialNumber", "PatientComments",
+    "ImageComments", "RequestingPhysician", "PhysiciansOfRecord", "AdditionalPatientHistory",
+)  # fmt: skip
