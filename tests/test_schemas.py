@@ -53,3 +53,17 @@ def test_every_field_is_described_with_its_unit(clone):
         for name, part in schema["properties"].items():
             assert part["description"], (stage, name)
             assert part["unit"], (stage, name)
+
+
+def test_an_abstention_fits_the_same_schema(clone, tiny, tmp_path):
+    from lungfish import command
+    from scripts import predict
+
+    (tmp_path / "empty").mkdir()
+    output, model = tmp_path / "p.json", tiny[1] / "results/model"
+    arguments = ["--dicom", str(tmp_path / "empty"), "--model", str(model), "--output", str(output)]
+    assert predict.main(arguments) == command.REFUSED
+    record = json.loads(output.read_text())
+    jsonschema.Draft202012Validator(schema_of(clone, "predict")).validate(record)
+    assert (record["status"], record["code"]) == ("abstained", "no-ct")
+    assert record["probability"] is None

@@ -252,4 +252,7 @@ def test_a_cohort_of_refused_patients_still_gets_its_pages(tiny, tmp_path):
     found = snakemake(tiny[0], tmp_path / "run", "--config", sheet)
     assert found.returncode == 0, found.stdout
     assert "Cohort: 4 patients, 0 in, 4 refused (no-ct 4)" in found.stdout
-    assert "no CT slice in the folder" in (tmp_path / "run/results/report/index.html").read_text()
+    assert (
+        "CT slice in the folder (no file at all)"
+        in (tmp_path / "run/results/report/index.html").read_text()
+    )
