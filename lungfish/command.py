@@ -1,6 +1,7 @@
 """What every script shares: its options, its log format and its exit status."""
 
 import argparse
+import errno
 import logging
 import sys
 from collections.abc import Callable, Sequence
@@ -29,6 +30,14 @@ def parser(description: str | None, **paths: str) -> argparse.ArgumentParser:
     return result
 
 
+def explain(error: OSError) -> str:
+    """Return what the system refused, and what to do, in a sentence."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "no space left on the disk: make room, then type the same command again"
+    where = f": {error.filename}" if error.filename else ""
+    return f"{error.strerror}{where}"
+
+
 def run(main: Callable[[Sequence[str] | None], int]) -> None:
     """Run a script's ``main`` and exit: 0 done, 3 refused, 2 wrong input, 1 a bug's traceback."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
@@ -41,8 +50,8 @@ def run(main: Callable[[Sequence[str] | None], int]) -> None:
         print(f"error: {error}", file=sys.stderr)
         status = WRONG_INPUT
     except OSError as error:
-        if error.filename is None and error.errno is None:
+        if error.errno is None:  # not the system's word but a library's: a bug until known
             raise
-        print(f"error: {error.strerror}: {error.filename or 'no file named'}", file=sys.stderr)
+        print(f"error: {explain(error)}", file=sys.stderr)
         status = WRONG_INPUT
     sys.exit(status)

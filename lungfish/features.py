@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from lungfish.errors import InputError, Refusal
 from lungfish.gmcae.encoder import Encoder
-from lungfish.records import accepted, atomic, refused
+from lungfish.records import accepted, refused
+from lungfish.stores import new_store
 from lungfish.volume import AIR_HU, Volume, to_mm
 
 SCHEMA = "features/1"
@@ -228,7 +229,7 @@ def encode_lungs(
 
 def write_features(path: Path, patients: Mapping[str, Features | Refusal]) -> None:
     """Write a store with a group for each patient, refused ones included."""
-    with atomic(path) as temporary, h5py.File(temporary, "w") as store:
+    with new_store(path) as store:
         store.attrs["schema"] = SCHEMA
         for patient in sorted(patients):
             found = patients[patient]

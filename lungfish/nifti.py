@@ -4,6 +4,7 @@ Inside the library positions are LPS mm; on disk NIfTI is RAS, as its standard s
 makes that change, here and nowhere else.
 """
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +44,15 @@ def _write(path: Path, image: sitk.Image, description: str) -> None:
             "ITK_FileNotes", description[:79]
         )  # NIfTI-1 holds 80 bytes with the final zero
     with atomic(path) as temporary:
-        # Level 1: a third of the time of the default for 3 % more bytes on CT.
-        sitk.WriteImage(image, str(temporary), useCompression=True, compressionLevel=1)
+        try:
+            # Level 1: a third of the time of the default for 3 % more bytes on CT.
+            sitk.WriteImage(image, str(temporary), useCompression=True, compressionLevel=1)
+        except RuntimeError:  # what SimpleITK raises for anything
+            free_gb = shutil.disk_usage(path.parent).free / 1e9
+            raise InputError(
+                f"{path} cannot be written ({free_gb:.2f} GB are free there): make room or get "
+                "permission, then type the same command again"
+            ) from None
 
 
 def _read(path: Path) -> sitk.Image:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungfish.errors import InputError, Refusal
-from lungfish.records import atomic
+from lungfish.stores import new_store
 from lungfish.volume import AIR_HU, Volume
 
 EDGE_VOXEL = 32
@@ -185,7 +185,7 @@ def no_patches(refusal: Refusal, *, seed: int) -> PatchSet:
 
 def write_patches(path: Path, patch_set: PatchSet) -> None:
     """Write a store, one patch a chunk, so that any patch is one read."""
-    with atomic(path) as temporary, h5py.File(temporary, "w") as store:
+    with new_store(path) as store:
         count = len(patch_set.patches)
         chunk = {"chunks": (1, *patch_set.patches.shape[1:])} if count else {}
         store.create_dataset("patches", data=patch_set.patches, **chunk)

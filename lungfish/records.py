@@ -90,7 +90,10 @@ def read_json(path: Path, schema: str) -> Record:
     except FileNotFoundError:
         raise InputError(f"{path} is missing: run the stage that writes it first") from None
     except json.JSONDecodeError as error:
-        raise InputError(f"{path} is not JSON (line {error.lineno}): remove it and rerun") from None
+        raise InputError(
+            f"{path} is not JSON (line {error.lineno}): "
+            "name the right file, or rerun the stage that writes it"
+        ) from None
     found = record.get("schema") if isinstance(record, dict) else None
     if found != schema:
         raise InputError(f"{path}: expected schema {schema!r}, found {found!r}")

@@ -23,7 +23,12 @@ def raiser(error):
     [
         (Refusal("no-ct", "no slice here"), 3, "refused (no-ct): no slice here\n"),
         (InputError("no such folder"), 2, "error: no such folder\n"),
-        (OSError(28, "No space left on device", "x"), 2, "error: No space left on device: x\n"),
+        (
+            OSError(28, "No space left on device", "x"),
+            2,
+            "error: no space left on the disk: make room, then type the same command again\n",
+        ),
+        (PermissionError(13, "Permission denied", "x"), 2, "error: Permission denied: x\n"),
     ],
 )
 def test_status_and_sentence(capsys, error, status, line):

@@ -5,7 +5,6 @@ import io
 import shutil
 from pathlib import Path
 
-import h5py
 import keras
 import numpy as np
 
@@ -19,6 +18,7 @@ from lungfish.gmcae.network import STRIDE, build_encoder, encoder_of
 from lungfish.gmcae.settings import Settings
 from lungfish.gmcae.training import BATCH_COLUMNS, EPOCH_COLUMNS, Trained
 from lungfish.intensity import HuMap
+from lungfish.stores import new_store
 
 
 def write(
@@ -73,7 +73,7 @@ def write_refused(folder: Path, refusal: Refusal) -> None:
     records.write_table(folder / "batches.tsv", BATCH_COLUMNS, [])
     with records.atomic(folder / "summary.txt") as temporary:
         temporary.write_text(f"refused: {refusal}\n", encoding="utf-8")
-    with records.atomic(folder / "examples.h5") as temporary, h5py.File(temporary, "w") as store:
+    with new_store(folder / "examples.h5") as store:
         store.attrs["status"] = "refused"
     records.write_json(folder / "gmcae.json", SCHEMA, records.refused(refusal))
 
@@ -91,7 +91,7 @@ def write_examples(path: Path, trained: Trained, patches: Patches, *, count: int
     evenly = np.linspace(0, len(patches.validation) - 1, min(count, len(patches.validation)))
     chosen = evenly.round().astype(int)
     made = np.clip(np.rint(trained.reconstructions[chosen]), -32768, 32767).astype(np.int16)
-    with records.atomic(path) as temporary, h5py.File(temporary, "w") as store:
+    with new_store(path) as store:
         store.create_dataset("input", data=patches.validation[chosen], compression="gzip")
         store.create_dataset("reconstruction", data=made, compression="gzip")
         store.create_dataset("component", data=trained.chosen[chosen])
