@@ -9,7 +9,7 @@ BIN := .venv/bin
 PINS := $(shell cat requirements.txt | cksum | cut -d ' ' -f 1)
 DEV_PINS := $(shell cat requirements-dev.txt | cksum | cut -d ' ' -f 1)
 
-.PHONY: docs help env env-dev run run-real test test-slow benchmark format clean
+.PHONY: docs help env env-dev run run-real test test-slow format clean
 
 help: ## Say what there is to type
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
