@@ -73,17 +73,19 @@ def number_of_folds(
     Returns
     -------
     int
-        0 where a class has fewer than two patients: no classifier then.
+        0 where a class has fewer than two patients, or where the split column holds no labelled
+        patient out: no classifier then.
     """
     smaller = min(list(labels).count(0), list(labels).count(1))
     if smaller < 2:
         return 0
-    numbers = [int(split) for split in splits if split.isdecimal()]
-    if numbers:
-        return max(numbers) + 1
-    if "test" in splits:
-        return 1
-    return min(wanted, smaller)
+    if not any(splits):
+        return min(wanted, smaller)
+    held_out = [
+        split for label, split in zip(labels, splits, strict=True) if label is not None and split
+    ]
+    numbers = [int(split) for split in held_out if split.isdecimal()]
+    return max(numbers) + 1 if numbers else int("test" in held_out)
 
 
 def why_no_classifier(labels: Sequence[int | None]) -> str:
@@ -150,15 +152,42 @@ def build_cohort(members: Sequence[Member], *, folds: int, seed: int) -> list[Re
         does not exist.
     """
     rows = [_row(member) for member in sorted(members, key=lambda member: member.patient)]
+    _refuse_twins(rows)
     usable = [row for row in rows if row["status"] == "ok" and row["label"] is not None]
     if any(member.split for member in members):
         fold_of = {row["patient"]: _fixed_fold(row, folds) for row in usable}
     else:
         labels = {row["patient"]: row["label"] for row in usable}
-        fold_of = dict(assign_folds(labels, folds, seed=seed))
+        # Refusals may leave fewer than the sheet promised: the smaller class is the limit again.
+        kept = min(folds, number_of_folds(list(labels.values()), folds))
+        fold_of = dict(assign_folds(labels, kept, seed=seed))
     for row in rows:
         row["fold"] = fold_of.get(row["patient"])
     return rows
+
+
+def _refuse_twins(rows: Sequence[Record]) -> None:
+    """Refuse a scan that stands in the sheet twice: it would be trained on and tested on.
+
+    Raises
+    ------
+    InputError
+        If its two names have different labels: nobody here can know which is right.
+    """
+    first: dict[str, Record] = {}
+    for row in rows:
+        if row["status"] != "ok" or not row["content_hash"]:
+            continue
+        twin = first.setdefault(row["content_hash"], row)
+        if twin is row:
+            continue
+        if {twin["label"], row["label"]} == {0, 1}:
+            raise InputError(
+                f"patients {twin['patient']} and {row['patient']} are the same scan with labels "
+                f"{twin['label']} and {row['label']}: correct the sheet"
+            )
+        reason = f"the same scan as patient {twin['patient']}: remove one of the two rows"
+        row.update(status="refused", code="duplicate-scan", reason=reason)
 
 
 def _fixed_fold(row: Record, folds: int) -> int | None:

@@ -54,9 +54,21 @@ def choose_epochs(folds: Sequence[Record], head: str) -> int:
 
 
 def calibrate(predictions: Sequence[Mapping[str, str]], head: str) -> Platt:
-    """Fit Platt's calibration to the out-of-fold predictions of one head."""
+    """Fit Platt's calibration to the out-of-fold predictions of one head.
+
+    Raises
+    ------
+    Refusal
+        ``no-classifier`` if the predicted patients lack a class: every answer would be the same.
+    """
     rows = [row for row in predictions if row["head"] == head]
     labels = np.array([int(row["label"]) for row in rows], np.int64)
+    if len(set(labels.tolist())) < 2:
+        raise Refusal(
+            "no-classifier",
+            f"{int(labels.sum())} of {len(rows)} out-of-fold predictions of head {head} are of "
+            "patients with label 1: both labels are needed to calibrate the model",
+        )
     return fit_platt(np.array([float(row["probability"]) for row in rows]), labels)
 
 

@@ -13,6 +13,11 @@ from lungfish.settings import parse
 
 SCHEMA = "predict/1"
 NOTE = "not a medical device: for research, never for the care of a patient"
+SEEN = {
+    "labelled": " The model was trained on this very scan.",
+    "unlabelled": " The autoencoder had this very scan among its patients, without a label.",
+    "": "",
+}
 LUNG_FIELDS = ("verdict", "reasons", "right_litre", "left_litre")
 
 
@@ -109,7 +114,7 @@ def three_lines(record: Record) -> str:
     lungs_found = record["lungs"]
     litres = [lungs_found[side] for side in ("right_litre", "left_litre")]
     size = "" if None in litres else f" (right {litres[0]:.2f} l, left {litres[1]:.2f} l)"
-    seen = " The model was trained on this very scan." if record["seen_in_training"] else ""
+    seen = SEEN[record["seen_as"]]
     if record["status"] == "ok":
         first = (
             f"Probability {record['probability']:.3f} (spread over refits {record['low']:.3f} to "

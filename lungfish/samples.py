@@ -112,6 +112,13 @@ def _check_table(rows: Sequence[Mapping[str, str]], path: Path) -> list[str]:
     kinds = {row.get("split", "").isdecimal() for row in rows if row.get("split")}
     if len(kinds) > 1:
         problems.append(f"{path.name}: the split column mixes words and fold numbers: use one kind")
+    numbers = {int(row["split"]) for row in rows if row.get("split", "").isdecimal()}
+    missing = sorted(set(range(max(numbers, default=-1) + 1)) - numbers)
+    if missing:
+        problems.append(
+            f"{path.name}: the split column has no patient in fold {missing[0]}: count the folds "
+            "from 0 without a gap"
+        )
     return problems
 
 

@@ -285,9 +285,9 @@ def test_nothing_of_the_held_out_patients_reaches_the_training(rng):
 def test_epoch_0_answers_the_prevalence_and_epochs_tell_the_inner_curve(rng):
     from lungfish.classifier.fold import run_fold
 
-    patients = cohort_of([1, 1, 1] + [0] * 6, [None] * 9)
+    patients = cohort_of([1, 1, 1] + [0] * 7, [None] * 9 + [0])
     result = run_fold(patients, separable(patients, rng), fold=0, settings=SMALL, seed=0)
-    assert result.predictions == []
+    assert len(result.predictions) == 1
     assert result.record["inner_folds"] == 3
     assert result.epochs[0]["loss"] == pytest.approx(log_loss([1] * 3 + [0] * 6, [1 / 3] * 9))
     values = [row["val_loss"] for row in result.epochs]
@@ -314,8 +314,14 @@ def test_one_class_is_refused_and_too_few_for_inner_folds_is_said(rng):
 def test_a_patient_without_features_is_named():
     from lungfish.classifier.fold import run_fold
 
-    with pytest.raises(InputError, match="no features of p00, p01"):
-        run_fold(cohort_of([0, 1], [0, 1]), {}, fold=0, settings=SMALL, seed=0)
+    patients = cohort_of([0, 1, 1], [1, 1, 0])
+    vectors = {"p00": np.zeros(4, np.float32)}
+    with pytest.raises(InputError, match="no features of p01, p02"):
+        run_fold(patients, vectors, fold=0, settings=SMALL, seed=0)
+    none = run_fold(patients, {}, fold=0, settings=SMALL, seed=0)
+    assert (none.record["status"], none.record["code"]) == ("refused", "no-features")
+    nobody = run_fold(patients, vectors, fold=7, settings=SMALL, seed=0)
+    assert nobody.record["code"] == "nobody-held-out"
 
 
 # The command

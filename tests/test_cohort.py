@@ -48,17 +48,20 @@ def test_folds_bend_to_the_smaller_class():
 def test_every_patient_has_a_row_and_the_first_refusal_is_the_reason():
     refusal = Refusal("missing-slices", "5 mm between files 3 and 4")
     rows = cohort.build_cohort(
-        [member("b", 1), member("a", 0), member("c", 0, refusal=refusal), member("d")],
+        [
+            member("b", 1), member("a", 0), member("c", 0, refusal=refusal), member("d"),
+            member("e", 0), member("f", 1),
+        ],
         folds=2, seed=0,
     )  # fmt: skip
-    assert [row["patient"] for row in rows] == ["a", "b", "c", "d"]
+    assert [row["patient"] for row in rows] == list("abcdef")
     assert (rows[2]["status"], rows[2]["code"]) == ("refused", "missing-slices")
     assert rows[2]["reason"] == "5 mm between files 3 and 4"
-    assert [row["fold"] is not None for row in rows] == [True, True, False, False]
+    assert [row["fold"] is not None for row in rows] == [True, True, False, False, True, True]
     assert rows[0]["volume_litre"] == 4.5
     counts = cohort.summarise(rows)
     assert counts["refused"] == {"missing-slices": 1}
-    assert counts["labels"] == {"0": 1, "1": 1, "unknown": 1}
+    assert counts["labels"] == {"0": 2, "1": 2, "unknown": 1}
 
 
 def test_split_column_fixes_folds():
@@ -91,3 +94,35 @@ def test_once_the_split_column_is_used_who_has_none_only_trains():
     members = [member(f"p{k}", k % 2, split=split) for k, split in enumerate(splits)]
     rows = cohort.build_cohort(members, folds=1, seed=0)
     assert [row["fold"] for row in rows] == [0, 0, None, None, None, 0]
+
+
+def test_refusals_bend_the_folds_again():
+    refusal = Refusal("no-ct", "nothing here")
+    members = [member(f"p{k}", int(k < 5), refusal=refusal if k < 3 else None) for k in range(10)]
+    rows = cohort.build_cohort(members, folds=5, seed=0)
+    assert {row["fold"] for row in rows if row["fold"] is not None} == {0, 1}
+    members = [member(f"p{k}", int(k < 5), refusal=refusal if k < 4 else None) for k in range(10)]
+    rows = cohort.build_cohort(members, folds=5, seed=0)
+    assert {row["fold"] for row in rows} == {None}
+
+
+def with_hash(one, content_hash):
+    one.volumes["content_hash"] = content_hash
+    return one
+
+
+def test_the_same_scan_under_two_names_is_used_once():
+    def twins(labels):
+        return [with_hash(member(f"p{k}", label), "abc") for k, label in enumerate(labels)]
+
+    rows = cohort.build_cohort([*twins([1, 1]), with_hash(member("q", 0), "def")], folds=0, seed=0)
+    assert [row["code"] for row in rows] == ["", "duplicate-scan", ""]
+    assert "same scan as patient p0" in rows[1]["reason"]
+    with pytest.raises(InputError, match="p0 and p1 are the same scan with labels 1 and 0"):
+        cohort.build_cohort(twins([1, 0]), folds=0, seed=0)
+
+
+def test_a_split_column_that_holds_no_labelled_patient_out_makes_no_fold():
+    labels = [0, 1, 0, 1, None]
+    assert cohort.number_of_folds(labels, 5, splits=["train"] * 4 + ["test"]) == 0
+    assert cohort.number_of_folds(labels, 5, splits=["train"] * 4 + [""]) == 0

@@ -311,3 +311,32 @@ def test_command_without_predictions_writes_why(tmp_path):
     assert "0 patients have label 1 and 3 have label 0" in found["reason"]
     assert (found["n"], found["events"]) == (3, 0)
     assert records.read_table(tmp_path / "predictions.tsv") == []
+
+
+def test_a_head_that_is_only_surer_of_the_scanners_order_is_no_better():
+    from lungfish.evaluation.evaluate import conclude
+
+    lower = {"value": -0.05, "low": -0.06, "high": -0.04}
+    differences = {"constant": lower, "acquisition": lower}
+    options = {"n": 80, "events": 40, "minimum": 30}
+    gain = {"constant": 0.5, "acquisition": 0.0}
+    found, reason = conclude(differences, **options, auc_gain=gain)
+    assert found == "no better than acquisition"
+    assert "only surer of the same order" in reason
+    found, _ = conclude(differences, **options, auc_gain=gain | {"acquisition": 0.1})
+    assert found == "better than every baseline"
+
+
+def test_a_head_named_for_the_conclusion_must_have_predicted():
+    from lungfish.evaluation.evaluate import evaluate
+    from lungfish.evaluation.settings import Settings
+
+    cohort = [
+        {"patient": f"p{k}", "status": "ok", "label": str(k % 2), "fold": str(k % 2)}
+        for k in range(4)
+    ]
+    rows = [row | {"head": "spp", "probability": "0.5", "calibrated": "0.5"} for row in cohort]
+    with pytest.raises(
+        InputError, match=r"evaluation.head is 'liquid', but predictions are of spp"
+    ):
+        evaluate(rows, cohort, settings=Settings(head="liquid"), seed=0)

@@ -99,7 +99,7 @@ def test_a_conclusion_that_was_reached_is_said_too():
 
 def test_three_lines_say_answer_evidence_and_limits():
     record = {
-        "status": "ok", "probability": 0.25, "low": 0.1, "high": 0.5, "seen_in_training": True,
+        "status": "ok", "probability": 0.25, "low": 0.1, "high": 0.5, "seen_as": "labelled",
         "lungs": {"verdict": "ok", "right_litre": 2.5, "left_litre": 2.25},
         "trained_on": {"n": 5, "events": 2}, "conclusion": predict.say_conclusion(EVALUATION),
         "note": predict.NOTE,
@@ -111,6 +111,8 @@ def test_three_lines_say_answer_evidence_and_limits():
         "patients.",
         "Not a medical device: for research, never for the care of a patient.",
     ]
+    first = predict.three_lines(record | {"seen_as": "unlabelled"}).splitlines()[0]
+    assert first.endswith("had this very scan among its patients, without a label.")
 
 
 def test_real_ct_gets_an_answer_that_equals_the_stages_one_by_one(tmp_path, rng, real_ct):

@@ -158,3 +158,12 @@ def test_schema_defaults_are_those_of_the_code(clone):
             if (stage, key) not in workflow_keys
         }
         assert stated == defaults, stage
+
+
+def test_fold_numbers_have_no_gap(tmp_path):
+    path = sheet(tmp_path, "patient|dicom|label|split\na||1|1\nb||0|2\n")
+    _, problems = samples.read_samples(path, SHEET)
+    assert problems == [
+        "samples.tsv: the split column has no patient in fold 0: count the folds from 0 without a "
+        "gap"
+    ]

@@ -93,23 +93,28 @@ def run_fold(
     Returns
     -------
     FoldResult
-        Refused, with code ``one-class`` and no predictions, if the training patients lack a class.
+        Refused and without predictions, with code ``nobody-held-out``, ``one-class`` (of the
+        training patients) or ``no-features``.
 
     Raises
     ------
     InputError
         If a patient has no vector.
     """
-    missing = sorted({patient.name for patient in patients} - set(vectors))
-    if missing:
-        raise InputError(f"no features of {', '.join(missing)}: run the features stage for them")
     training = [patient for patient in patients if patient.fold != fold]
     held_out = [patient for patient in patients if patient.fold == fold]
     facts = _facts(training, held_out, fold, settings)
     try:
+        if not held_out:
+            raise Refusal("nobody-held-out", f"no accepted, labelled patient is in fold {fold}")
         check_classes(training)
+        if not vectors:
+            raise Refusal("no-features", "no patient has features: see why the encoder was refused")
     except Refusal as refusal:
         return FoldResult(build_classifier(1, settings), [], [], refused(refusal) | facts)
+    missing = sorted({patient.name for patient in patients} - set(vectors))
+    if missing:
+        raise InputError(f"no features of {', '.join(missing)}: run the features stage for them")
     examples = {patient.name: (vectors[patient.name], patient.label) for patient in training}
     return _fit_and_predict(examples, held_out, vectors, facts, settings=settings, seed=seed)
 

@@ -8,7 +8,13 @@ from numpy.typing import NDArray
 from lungfish.cohort import why_no_classifier
 from lungfish.errors import InputError, Refusal
 from lungfish.evaluation.baselines import BASELINES, out_of_fold
-from lungfish.evaluation.metrics import Integers, estimate_mean, log_losses, score
+from lungfish.evaluation.metrics import (
+    Integers,
+    auc_within_folds,
+    estimate_mean,
+    log_losses,
+    score,
+)
 from lungfish.evaluation.settings import Settings
 from lungfish.records import Record, accepted, refused
 
@@ -86,6 +92,11 @@ def evaluate(predictions: Rows, cohort: Rows, *, settings: Settings, seed: int) 
     usable = [row for row in cohort if row["status"] == "ok" and row["label"]]
     _check_predictions(predictions, usable)
     heads = sorted({row["head"] for row in predictions})
+    if settings.head not in heads:
+        raise InputError(
+            f"evaluation.head is {settings.head!r}, but predictions are of {', '.join(heads)}: the "
+            "head that the conclusion is about must be among classifier.heads"
+        )
     by_head = {head: [row for row in predictions if row["head"] == head] for head in heads}
     first = by_head[heads[0]]
     patients = [row["patient"] for row in first]
@@ -102,12 +113,13 @@ def evaluate(predictions: Rows, cohort: Rows, *, settings: Settings, seed: int) 
         head: _score_head(rows, answers, labels, folds, settings=settings, seed=seed)
         for head, rows in by_head.items()
     }
-    chosen = settings.head if settings.head in records else heads[0]
+    chosen = settings.head
     return accepted() | {
         "n": len(labels),
         "events": int(labels.sum()),
         "folds": len(np.unique(folds)),
         "head": chosen,
+        "not_predicted": sum(bool(row["fold"]) for row in usable) - len(labels),
         "heads": records,
         "baselines": {name: scored(probability) for name, probability in answers.items()},
         "conclusion": records[chosen]["conclusion"],
@@ -131,11 +143,17 @@ def nothing(refusal: Refusal, cohort: Rows) -> Record:
 
 def _check_predictions(predictions: Rows, usable: Rows) -> None:
     """Refuse where there is nothing to evaluate, with the sentence that says why."""
-    if predictions:
-        return
     sentence = why_no_classifier([int(row["label"]) for row in usable])
     if sentence:
         raise Refusal("one-class", sentence)
+    if not any(row["fold"] for row in usable):
+        raise Refusal(
+            "nobody-held-out",
+            "no classifier was trained: the split column holds no labelled patient out; name some "
+            "as test, or leave the column empty",
+        )
+    if predictions:
+        return
     raise Refusal(
         "no-predictions",
         "no classifier was trained: in no fold had the training patients both labels",
@@ -153,6 +171,8 @@ def _score_head(
 ) -> Record:
     """Score one head, set it against each baseline, and conclude."""
     calibrated = np.array([float(row["calibrated"]) for row in rows])
+    if not np.isfinite(calibrated).all():
+        raise InputError("a prediction is not a number: rerun the classifier stage")
     raw = np.array([float(row["probability"]) for row in rows])
     own = log_losses(calibrated, labels)
     differences = {
@@ -162,8 +182,17 @@ def _score_head(
         for name, answer in answers.items()
     }
     events = int(labels.sum())
+    auc = auc_within_folds(calibrated, labels, folds)
+    rivals = {name: auc_within_folds(answer, labels, folds) for name, answer in answers.items()}
+    gain = {
+        name: auc - rival for name, rival in rivals.items() if auc is not None and rival is not None
+    }
     conclusion, reason = conclude(
-        differences, n=len(labels), events=events, minimum=settings.minimum_per_class
+        differences,
+        n=len(labels),
+        events=events,
+        minimum=settings.minimum_per_class,
+        auc_gain=gain,
     )
     return {
         **score(calibrated, labels, folds, bootstraps=settings.bootstraps, seed=seed),
@@ -175,7 +204,12 @@ def _score_head(
 
 
 def conclude(
-    differences: Mapping[str, Record], *, n: int, events: int, minimum: int
+    differences: Mapping[str, Record],
+    *,
+    n: int,
+    events: int,
+    minimum: int,
+    auc_gain: Mapping[str, float] | None = None,
 ) -> tuple[str, str]:
     """Say what the numbers allow to say.
 
@@ -191,6 +225,9 @@ def conclude(
         favours the head.
     n, events : int
         Patients, and those with label 1.
+    auc_gain : mapping of str to float, optional
+        Baseline to the head's AUC minus its own. A head whose AUC is not above a baseline's has
+        only been surer of the same order, which a model of the scanner alone can be too.
     minimum : int
         Patients of each class that a conclusion takes.
 
@@ -205,6 +242,13 @@ def conclude(
         return "inconclusive", (
             f"nothing can be concluded from {events} patients with label 1 and {n - events} with "
             f"label 0: at least {minimum} of each are needed, and these scores may be chance"
+        )
+    gains = auc_gain or {}
+    surer = sorted(name for name, gain in gains.items() if gain <= 0)
+    if surer and all(each["high"] < 0 for each in differences.values()):
+        return f"no better than {surer[0]}", (
+            f"the log loss is lower, but the AUC is not above that of {surer[0]} "
+            f"({gains[surer[0]]:+.3f}): the head is only surer of the same order"
         )
     equal = {name: each for name, each in differences.items() if not each["high"] < 0}
     if equal:

@@ -30,9 +30,9 @@ PLAIN_FOLD_SCOPE = (
 def say_scope(inputs: CohortInputs) -> str:
     """Say whether the autoencoder has seen the held-out scans; empty without an autoencoder."""
     scopes = {each.scope for each in inputs.autoencoders if each.epochs}
-    if "cohort" in scopes:
-        return PLAIN_COHORT_SCOPE
-    return PLAIN_FOLD_SCOPE if scopes else ""
+    if any(scope.startswith("fold-") for scope in scopes):
+        return PLAIN_FOLD_SCOPE  # the one of scope cohort beside them is the model's alone
+    return PLAIN_COHORT_SCOPE if scopes else ""
 
 
 def view_training(inputs: CohortInputs) -> View | None:
