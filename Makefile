@@ -6,10 +6,13 @@ PYTHON ?= python3
 CORES ?= all
 OUT ?= runs/real
 BIN := .venv/bin
+READERS ?= $(BIN)/python
+PAGE ?=
+SCRATCH ?= runs/benchmark
 PINS := $(shell cat requirements.txt | cksum | cut -d ' ' -f 1)
 DEV_PINS := $(shell cat requirements-dev.txt | cksum | cut -d ' ' -f 1)
 
-.PHONY: docs help env env-dev run run-real test test-slow format clean
+.PHONY: docs help env env-dev run run-real test test-slow gauntlet benchmark format clean
 
 help: ## Say what there is to type
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -54,6 +57,13 @@ test: env-dev ## Every fast test, style and types included
 
 test-slow: env-dev ## The rest
 	@$(BIN)/python -m pytest -m slow
+
+gauntlet: env-dev ## Score DICOM readers on the tests' situations: READERS=their/bin/python [PAGE=docs/gauntlet.md]
+	@$(BIN)/python -m benchmarks.gauntlet --python "$(READERS)" $(if $(PAGE),--output "$(PAGE)")
+
+benchmark: env ## What reading and resampling cost, beside SimpleITK and kdsb17's steps (15 minutes, 1 GB)
+	@$(BIN)/python -m benchmarks.reading --scratch "$(SCRATCH)" --output "$(SCRATCH)/reading.md"
+	@$(BIN)/python -m benchmarks.dicom_to_nifti --scratch "$(SCRATCH)" --output "$(SCRATCH)/dicom_to_nifti.md"
 
 docs: env ## Rewrite the tables that are made from schemas
 	@$(BIN)/python scripts/reference.py --schema workflow/schemas/config.schema.yaml --page config/README.md

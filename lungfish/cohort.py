@@ -224,11 +224,18 @@ def _row(member: Member) -> Record:
         "reason": source["reason"],
         "label": member.label,
         "split": member.split,
-        "verdict": member.lungs.get("verdict", ""),
+        "verdict": _verdict(member),
         "volume_litre": member.lungs.get("volume_litre"),
         "content_hash": member.volumes.get("content_hash", ""),
         **{key: acquisition.get(key) for key in ("manufacturer", "kernel", "thickness_mm", "kvp")},
     }
+
+
+def _verdict(member: Member) -> str:
+    """Return the mask's verdict, or review where it is content but the HU scale looks odd."""
+    verdict = str(member.lungs.get("verdict", ""))
+    odd = member.volumes.get("verdict") == "review"
+    return "review" if odd and verdict == "ok" else verdict
 
 
 def _confirm_label(member: Member) -> None:

@@ -1,30 +1,36 @@
 """What is in a folder: the fate of every file, the chosen series, its order and its grid.
 
 1. read the header of every file; 2. group CT slices that can stand in one volume; 3. choose a
-group by a stated rule; 4. drop true copies; 5. order along the normal and check the grid.
+group by a stated rule; 4. drop true copies; 5. order along the normal and find the grid.
 """
 
 import dataclasses
-import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
-from lungfish.dicom.headers import Header, read_headers
-from lungfish.dicom.pixels import pixel_digest
+import numpy as np
+
+from lungfish.dicom.geometry import SAME_PLACE_MM, Geometry, find_geometry, findings, order
+from lungfish.dicom.headers import Header, hash_uid, read_headers
+from lungfish.dicom.pixels import read_hu
 from lungfish.dicom.series import (
-    POSITION_TOLERANCE_MM,
-    Geometry,
+    OTHER_PLANE_DEGREES,
     Group,
+    angle_degrees,
     choose,
     describe,
-    find_geometry,
+    difference,
     group_slices,
-    order,
-    place_mm,
+    merit,
+    places_mm,
+    reaches_beyond,
 )
 from lungfish.errors import InputError, Refusal
 from lungfish.records import Record, accepted, refused
 
+__all__ = ["SCHEMA", "Settings", "drop_copies", "hash_uid", "index_folder"]
 SCHEMA = "index/1"
 
 
@@ -36,26 +42,33 @@ class Settings:
     ----------
     minimum_slices : int
         Fewer slices are no chest, 2 or more.
+    thin_mm : float
+        Slices no farther apart than this, in mm, are thin: thin series are preferred.
+    tolerance_mm : float
+        How far a slice may lie off its regular place, in mm, before its true place is used.
+    gaps : "refuse" or "mark"
+        Whether a scan with missing slices is refused, or filled and the filling marked.
+    max_gap_slices : int
+        With ``mark``: how many slices in a row may be filled.
     salt : str
         Mixed into the hash of every UID, so that outsiders cannot look them up.
     """
 
     minimum_slices: int = 5
+    thin_mm: float = 3.0
+    tolerance_mm: float = 0.1
+    gaps: Literal["refuse", "mark"] = "refuse"
+    max_gap_slices: int = 1
     salt: str = ""
 
 
-def hash_uid(uid: str, salt: str) -> str:
-    """Return a salted SHA-256 of a UID, the first 32 hexadecimal digits."""
-    return hashlib.sha256(f"{salt}\0{uid}".encode()).hexdigest()[:32]
-
-
 def index_folder(folder: Path, *, settings: Settings, series: str = "") -> Record:
-    """Index one patient's folder.
+    """Index one patient's folder or zip.
 
     Parameters
     ----------
     folder : Path
-        Holding DICOM files and whatever else, nested or not.
+        Holding DICOM files and whatever else, nested or not, zipped or not; or a zip.
     settings : Settings
         Of this stage.
     series : str
@@ -71,10 +84,12 @@ def index_folder(folder: Path, *, settings: Settings, series: str = "") -> Recor
     Raises
     ------
     InputError
-        If the folder does not exist.
+        If there is neither a folder nor a file.
     """
-    if not folder.is_dir():
-        raise InputError("the DICOM folder does not exist: correct the dicom column of the sheet")
+    if not folder.exists():
+        raise InputError(
+            "neither a folder nor a zip is there: correct the dicom column of the sheet"
+        )
     fates: dict[int, str] = {}
     headers: list[Header] = []
     for number, found in read_headers(folder):
@@ -84,9 +99,15 @@ def index_folder(folder: Path, *, settings: Settings, series: str = "") -> Recor
         else:
             fates[number] = found
     record: Record = {"series": None, "slices": [], "geometry": None, "acquisition": None}
+    record |= {"findings": [], "others": []}
     try:
-        slices, geometry = _select(headers, fates, settings, series)
-        record |= accepted() | _describe(slices, geometry, settings, headers)
+        group, groups, rule = _select(headers, fates, settings, series)
+        record["findings"] = reaches_beyond(group, groups)
+        record["others"] = [_other(one, fates, settings) for one in groups if one is not group]
+        slices, geometry = _clean(group, fates, settings)
+        record["findings"] += findings(slices, geometry)
+        record |= accepted() | _describe(slices, geometry, settings)
+        record["series"] |= {"rule": rule, "series_found": _count_series(headers)}
     except Refusal as refusal:
         record |= refused(refusal)
     record["files"] = [{"number": number, "fate": fates[number]} for number in sorted(fates)]
@@ -95,47 +116,52 @@ def index_folder(folder: Path, *, settings: Settings, series: str = "") -> Recor
 
 def _select(
     headers: list[Header], fates: dict[int, str], settings: Settings, series: str
-) -> tuple[Group, Geometry]:
-    """Choose, clean and order the slices of the volume; write down each file's fate."""
+) -> tuple[Group, list[Group], str]:
+    """Choose the slices of the volume; write down the fate of the others."""
     if not headers:
         _refuse_nothing(fates)
-    usable = [header for header in headers if not header.problem]
-    _refuse_problems(headers, usable, fates)
+    fates.update({header.number: header.problem for header in headers if header.problem})
+    usable = [header for header in headers if not header.code]
+    if not usable:
+        _refuse_problem(headers, headers)
     groups = group_slices(usable)
-    group = choose(groups, series)
-    _refuse_mixture(group, groups, fates)
+    group, rule = choose(groups, series, thin_mm=settings.thin_mm)
     fates.update({header.number: "chosen" for header in group})
-    slices = drop_copies(order(group), fates)
-    geometry = find_geometry(slices, minimum_slices=settings.minimum_slices)
-    fates.update({header.number: "used" for header in slices})
-    return slices, geometry
+    hurt = [h for h in headers if h.code and h.series_uid == group[0].series_uid]
+    if hurt:
+        _refuse_problem(hurt, headers)
+    _refuse_damaged(fates)
+    _name_others(group, groups, fates)
+    return group, groups, rule
 
 
 def _refuse_nothing(fates: dict[int, str]) -> None:
-    counts = {fate: list(fates.values()).count(fate) for fate in sorted(set(fates.values()))}
-    if counts.get("multi-frame"):
-        raise Refusal(
-            "multi-frame",
-            f"{counts['multi-frame']} enhanced multi-frame CT file(s), which are not read yet: "
-            "export the series as single-frame CT images",
-        )
-    listing = ", ".join(f"{count} {fate}" for fate, count in counts.items()) or "no file at all"
+    _refuse_damaged(fates)
+    counts = Counter(fates.values())
+    listing = ", ".join(f"{counts[fate]} {fate}" for fate in sorted(counts)) or "no file at all"
     raise Refusal("no-ct", f"no CT slice in the folder ({listing}): give the folder of the series")
 
 
-def _refuse_problems(headers: list[Header], usable: list[Header], fates: dict[int, str]) -> None:
+def _refuse_problem(hurt: Sequence[Header], headers: Sequence[Header]) -> None:
     """Refuse a series of which only some slices can be used: a hole would be the result."""
-    broken = [header for header in headers if header.problem]
-    for header in broken:
-        fates[header.number] = header.problem
-    kept = {header.series_uid for header in usable}
-    hurt = [header for header in broken if not usable or header.series_uid in kept]
-    if hurt:
-        raise Refusal(
-            "incomplete-header",
-            f"{len(hurt)} of {len(headers)} CT slices have {hurt[0].problem} (first: file "
-            f"{hurt[0].number}): export the series again with complete headers",
-        )
+    first = hurt[0]
+    alike = [header for header in hurt if header.code == first.code]
+    remedy = {
+        "damaged-files": "copy the folder again",
+        "not-hu": "export the series again as HU",
+    }.get(first.code, "export the series again with complete headers")
+    raise Refusal(
+        first.code,
+        f"{len(alike)} of {len(headers)} CT slices have {first.problem} (first: file "
+        f"{first.number}): {remedy}"
+        if first.code != "damaged-files"
+        else f"{len(alike)} of {len(headers)} CT slices are cut off (first: file {first.number}): "
+        f"{remedy}",
+    )
+
+
+def _refuse_damaged(fates: dict[int, str]) -> None:
+    """Refuse where a file's header cannot be read: it may be a slice of this very series."""
     damaged = [number for number, fate in fates.items() if fate in ("truncated", "undecodable")]
     if damaged:
         raise Refusal(
@@ -145,75 +171,119 @@ def _refuse_problems(headers: list[Header], usable: list[Header], fates: dict[in
         )
 
 
-def _refuse_mixture(group: Group, groups: Sequence[Group], fates: dict[int, str]) -> None:
+def _name_others(group: Group, groups: Sequence[Group], fates: dict[int, str]) -> None:
     """Name the fate of what was not chosen; refuse a series that does not hold together."""
+    used = {header.number for header in group}
     for other in groups:
         if other is group or other[0].series_uid != group[0].series_uid:
             continue
-        difference = _difference(group[0], other[0])
-        fates.update({header.number: f"other {difference}" for header in other})
-        if difference != "acquisition":
+        kind = difference(group[0], other[0])
+        fates.update({h.number: f"other {kind}" for h in other if h.number not in used})
+        apart = angle_degrees(group[0], other[0]) >= OTHER_PLANE_DEGREES
+        if kind != "acquisition" and not apart:
             raise Refusal(
-                f"mixed-{difference.replace(' ', '-')}",
-                f"{len(other)} slices of the series have another {difference} than the other "
+                f"mixed-{kind.replace(' ', '-')}",
+                f"{len(other)} slices of the series have another {kind} than the other "
                 f"{len(group)}: separate them into two folders",
             )
 
 
-def _difference(one: Header, other: Header) -> str:
-    if (one.rows, one.columns) != (other.rows, other.columns):
-        return "matrix"
-    if one.frame_uid != other.frame_uid:
-        return "frame of reference"
-    if max(abs(a - b) for a, b in zip(one.orientation, other.orientation, strict=True)) > 1e-3:
-        return "orientation"
-    if one.pixel_spacing_mm != other.pixel_spacing_mm:
-        return "pixel spacing"
-    return "acquisition"
+def _clean(group: Group, fates: dict[int, str], settings: Settings) -> tuple[Group, Geometry]:
+    """Order the chosen slices, drop copies and find their grid."""
+    slices = drop_copies(order(group), fates)
+    geometry = find_geometry(
+        slices,
+        minimum_slices=settings.minimum_slices,
+        tolerance_mm=settings.tolerance_mm,
+        max_gap_slices=settings.max_gap_slices if settings.gaps == "mark" else 0,
+    )
+    fates.update({header.number: "used" for header in slices})
+    return slices, geometry
 
 
 def drop_copies(slices: Group, fates: dict[int, str]) -> Group:
-    """Keep one of the files that hold the same pixels at the same place.
+    """Keep one of the files that hold the same HU at the same place.
 
-    Files at one place with different pixels are both kept, and refused as ``duplicate-positions``
-    when the grid is checked: nobody can know which is right.
+    Files at one place with different HU are both kept, and refused as ``duplicate-positions`` when
+    the grid is found: nobody can know which is right.
     """
     kept: Group = []
-    for header in slices:
-        twin = kept[-1] if kept else None
-        near = twin is not None and abs(place_mm(header) - place_mm(twin)) < POSITION_TOLERANCE_MM
-        if twin is not None and near and pixel_digest(header.path) == pixel_digest(twin.path):
-            fates[header.number] = f"duplicate of {twin.number}"
-        else:
-            kept.append(header)
+    places = places_mm(slices)
+    last_place = -np.inf
+    for header, place in zip(slices, places, strict=True):
+        if place - last_place < SAME_PLACE_MM and _same_pixels(header, kept[-1]):
+            fates[header.number] = f"duplicate of {kept[-1].number}"
+            continue
+        kept.append(header)
+        last_place = place
     return kept
 
 
-def _describe(
-    slices: Group, geometry: Geometry, settings: Settings, headers: Sequence[Header]
-) -> Record:
+def _same_pixels(one: Header, other: Header) -> bool:
+    """Compare HU, since a copy may be stored in another way; what cannot be read is no copy."""
+    planes = []
+    for header in (one, other):
+        plane = np.empty((header.rows, header.columns), np.int16)
+        try:
+            with header.source.open() as stream:
+                read_hu(stream, header, plane)
+        except Refusal:
+            return False
+        planes.append(plane)
+    return bool(np.array_equal(planes[0], planes[1]))
+
+
+def _count_series(headers: Sequence[Header]) -> int:
+    return len({header.series_uid for header in headers})
+
+
+def _other(group: Group, fates: dict[int, str], settings: Settings) -> Record:
+    """Describe a group that was not chosen."""
+    points = merit(group, thin_mm=settings.thin_mm)
+    return {
+        "uid_hash": hash_uid(group[0].series_uid, settings.salt),
+        "fate": fates[group[0].number],
+        "slices": len(group),
+        "extent_mm": round(float(np.ptp(places_mm(group))), 3),
+        "kernel": group[0].kernel,
+        "axial": points.axial,
+        "thickness_mm": group[0].thickness_mm,
+    }
+
+
+def _describe(slices: Group, geometry: Geometry, settings: Settings) -> Record:
     instances = [header.instance for header in slices if header.instance is not None]
     monotone = instances in (sorted(instances), sorted(instances, reverse=True))
+    places = places_mm(slices)
     return {
         "series": {
             "uid_hash": hash_uid(slices[0].series_uid, settings.salt),
             "slices": len(slices),
-            "series_found": len({header.series_uid for header in headers}),
             "instance_numbers_agree": monotone,
         },
         "slices": [
             {
                 "file": header.number,
-                "place_mm": round(place_mm(header), 4),
-                "uid_hash": hash_uid(header.instance_uid, settings.salt),
+                "frame": header.stored.frame,
+                "place_mm": round(float(place), 4),
+                "position_mm": [round(value, 4) for value in header.position_mm],
+                "uid_hash": header.uid_hash(settings.salt),
             }
-            for header in slices
+            for header, place in zip(slices, places, strict=True)
         ],
         "geometry": {
-            "affine": geometry.affine.round(6),
+            # Nine decimals: an error in the step counts hundreds of times at the other end.
+            "affine": geometry.affine.round(9).tolist(),
             "spacing_mm": [round(step, 6) for step in geometry.spacing_mm],
             "size": geometry.size,
+            "regular": geometry.regular,
+            "places": [round(place, 9) for place in geometry.places],
+            "tilt_degrees": round(geometry.tilt_degrees, 3),
+            "oblique_degrees": round(geometry.oblique_degrees, 3),
             "largest_gap_mm": round(geometry.largest_gap_mm, 4),
+            "gap_files": geometry.gap_files,
+            "filled": geometry.filled,
+            "missing": geometry.missing,
         },
         "acquisition": describe(slices),
     }

@@ -1,22 +1,32 @@
 """Volumes and label masks as NIfTI files, and masks carried between grids.
 
-Inside the library positions are LPS mm; on disk NIfTI is RAS, as its standard says. SimpleITK
-makes that change, here and nowhere else.
+Inside the library positions are LPS mm; on disk NIfTI is RAS, as its standard says. That change
+is made here and nowhere else. SimpleITK reads; the 352 bytes of header are written here, since
+ISA-L compresses what follows in a fifth of the time that SimpleITK's zlib takes.
 """
 
 import shutil
+import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
+from isal import isal_zlib
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
 from lungfish.errors import InputError
 from lungfish.records import atomic
 from lungfish.volume import Volume, spacing_of
 
 Labels = NDArray[np.uint8]
+NIFTI_TYPE = {"uint8": 2, "int16": 4}
+LONGEST_AXIS = 32767
+BLOCK_BYTES = 1 << 20
+RIGHT_ANGLE_TOLERANCE = 1e-4
+"""Cosine between two axes up to which a grid counts as rectangular."""
 
 
 def _image(array: NDArray[Any], affine: NDArray[np.float64]) -> sitk.Image:
@@ -38,21 +48,98 @@ def _affine(image: sitk.Image) -> NDArray[np.float64]:
     return affine
 
 
-def _write(path: Path, image: sitk.Image, description: str) -> None:
-    if description:
-        image.SetMetaData(
-            "ITK_FileNotes", description[:79]
-        )  # NIfTI-1 holds 80 bytes with the final zero
+def _write(path: Path, array: NDArray[Any], affine: NDArray[np.float64], description: str) -> None:
+    header = nifti_header(array.shape, array.dtype, affine, description)
     with atomic(path) as temporary:
         try:
-            # Level 1: a third of the time of the default for 3 % more bytes on CT.
-            sitk.WriteImage(image, str(temporary), useCompression=True, compressionLevel=1)
-        except RuntimeError:  # what SimpleITK raises for anything
+            with temporary.open("wb") as stream:
+                stream.writelines(_gzipped(header, array))
+        except OSError:
             free_gb = shutil.disk_usage(path.parent).free / 1e9
             raise InputError(
                 f"{path} cannot be written ({free_gb:.2f} GB are free there): make room or get "
                 "permission, then type the same command again"
             ) from None
+
+
+def _gzipped(header: bytes, array: NDArray[Any]) -> Iterator[bytes]:
+    """Yield a gzip file of the header and the array, some planes at a time.
+
+    The gzip header holds neither a name nor a time, so that equal volumes give equal bytes.
+    """
+    # 31 asks for a gzip wrapper. Level 1: 6 % more bytes on CT than zlib's default level.
+    gzip = isal_zlib.compressobj(1, isal_zlib.DEFLATED, 31)
+    yield gzip.compress(header)
+    little = array.dtype.newbyteorder("<")
+    planes = max(1, BLOCK_BYTES // max(1, array[:1].nbytes))
+    for start in range(0, len(array), planes):
+        yield gzip.compress(np.ascontiguousarray(array[start : start + planes], little))
+    yield gzip.flush()
+
+
+def nifti_header(
+    shape: tuple[int, ...], dtype: np.dtype[Any], affine: NDArray[np.float64], description: str
+) -> bytes:
+    """Return the header of a single-file NIfTI-1 image and the word that no extension follows.
+
+    sform and qform state one affine, so that readers agree whichever they believe. Of an oblique
+    grid sform is the more exact: a quaternion in float32 loses turns below 0.001 radian.
+
+    Parameters
+    ----------
+    shape : tuple of 3 int
+        Of the array (z, y, x), at most 32767 along each.
+    dtype : dtype
+        int16 or uint8.
+    affine : ndarray, shape (4, 4)
+        LPS mm, index order x, y, z; its axes at right angles.
+    description : str
+        Cut after 79 bytes.
+
+    Returns
+    -------
+    bytes
+        352 of them, little endian (nifti1.h: ``struct nifti_1_header``).
+
+    Raises
+    ------
+    InputError
+        If NIfTI-1 cannot hold the size.
+    ValueError
+        If the axes are not at right angles: a qform cannot say so, and readers would disagree.
+    """
+    if max(shape) > LONGEST_AXIS:
+        raise InputError(
+            f"NIfTI-1 holds at most {LONGEST_AXIS} voxels along an axis, found {max(shape)}: "
+            "choose a larger spacing"
+        )
+    ras = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
+    quaternion, handedness = _quaternion(ras)
+    header = bytearray(352)
+    struct.pack_into("<i", header, 0, 348)
+    struct.pack_into("<8h", header, 40, 3, *reversed(shape), 1, 1, 1, 1)
+    struct.pack_into("<2h", header, 70, NIFTI_TYPE[dtype.name], 8 * dtype.itemsize)
+    struct.pack_into("<4f", header, 76, handedness, *reversed(spacing_of(affine)))
+    struct.pack_into("<3f", header, 108, 352, 1, 0)  # where voxels begin, slope, intercept
+    header[123] = 2  # xyzt_units: mm
+    text = description.encode()[:79]
+    header[148 : 148 + len(text)] = text
+    # Codes 1: scanner anatomical coordinates.
+    struct.pack_into("<2h6f", header, 252, 1, 1, *quaternion, *ras[:3, 3])
+    struct.pack_into("<12f", header, 280, *ras[:3].ravel())
+    header[344:348] = b"n+1\0"
+    return bytes(header)
+
+
+def _quaternion(ras: NDArray[np.float64]) -> tuple[tuple[float, float, float], float]:
+    """Return quatern_b, c, d of an affine and pixdim[0], which is -1 where it mirrors."""
+    directions = ras[:3, :3] / np.linalg.norm(ras[:3, :3], axis=0)
+    if np.abs(directions.T @ directions - np.eye(3)).max() > RIGHT_ANGLE_TOLERANCE:
+        raise ValueError("affine: expected axes at right angles, found a sheared grid")
+    handedness = 1.0 if np.linalg.det(directions) > 0 else -1.0
+    directions[:, 2] *= handedness
+    x, y, z = Rotation.from_matrix(directions).as_quat(canonical=True)[:3]
+    return (float(x), float(y), float(z)), handedness
 
 
 def _read(path: Path) -> sitk.Image:
@@ -79,7 +166,7 @@ def write_volume(path: Path, volume: Volume, *, description: str = "") -> None:
     description : str
         For the header's ``descrip`` field; cut after 79 characters.
     """
-    _write(path, _image(volume.hu, volume.affine), description)
+    _write(path, volume.hu, volume.affine, description)
 
 
 def read_volume(path: Path) -> Volume:
@@ -101,7 +188,7 @@ def write_mask(
     path: Path, labels: Labels, affine: NDArray[np.float64], *, description: str = ""
 ) -> None:
     """Write labels, uint8 of shape (z, y, x), at an affine in LPS mm."""
-    _write(path, _image(labels.astype(np.uint8, copy=False), affine), description)
+    _write(path, labels.astype(np.uint8, copy=False), affine, description)
 
 
 def read_mask(path: Path) -> tuple[Labels, NDArray[np.float64]]:

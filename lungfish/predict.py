@@ -18,6 +18,7 @@ SEEN = {
     "unlabelled": " The autoencoder had this very scan among its patients, without a label.",
     "": "",
 }
+SCAN_FIELDS = ("verdict", "reasons")
 LUNG_FIELDS = ("verdict", "reasons", "right_litre", "left_litre")
 
 
@@ -49,6 +50,7 @@ def predict_folder(dicom: Path, folder: Path) -> Record:
         "high": None,
         "seen_in_training": None,
         "seen_as": "",
+        "scan": dict.fromkeys(SCAN_FIELDS),
         "lungs": dict.fromkeys(LUNG_FIELDS),
         "trained_on": {key: model["trained_on"][key] for key in ("n", "events")},
         "evaluation": model["evaluation"],
@@ -65,10 +67,12 @@ def predict_folder(dicom: Path, folder: Path) -> Record:
 def _fill(known: Record, dicom: Path, folder: Path, model: Record) -> None:
     """Add to `known` step by step, so that an abstention tells all that was found before it."""
     settings = model["preparation"]
-    found = index.index_folder(dicom, settings=parse(index.Settings, settings["index"]))
+    indexing = parse(index.Settings, settings["index"])
+    found = index.index_folder(dicom, settings=indexing)
     volume, about = volumes.build_volume(
-        dicom, found, settings=parse(volumes.Settings, settings["volumes"])
+        dicom, found, settings=parse(volumes.Settings, settings["volumes"]), salt=indexing.salt
     )
+    known["scan"] = {key: about[key] for key in SCAN_FIELDS}
     known["seen_as"] = seen_as(about["content_hash"], model["trained_on"])
     known["seen_in_training"] = bool(known["seen_as"])
     mask = lungs.segment(volume, settings=parse(lungs.Settings, settings["lungs"]))
@@ -115,6 +119,7 @@ def three_lines(record: Record) -> str:
     litres = [lungs_found[side] for side in ("right_litre", "left_litre")]
     size = "" if None in litres else f" (right {litres[0]:.2f} l, left {litres[1]:.2f} l)"
     seen = SEEN[record["seen_as"]]
+    seen += "".join(f" Look at the scan: {reason}." for reason in record["scan"]["reasons"] or ())
     if record["status"] == "ok":
         first = (
             f"Probability {record['probability']:.3f} (spread over refits {record['low']:.3f} to "

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import difflib
+import zipfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -97,9 +98,16 @@ def _check_row(row: Mapping[str, str], base: Path, schema: Mapping[str, Any]) ->
         column = str(error.absolute_path[0])
         expected = schema["properties"][column]["expected"]
         problems.append(f"{column} {row[column]!r}: expected {expected}")
-    if row["dicom"] and not (base / row["dicom"]).is_dir():
-        problems.append(f"dicom {row['dicom']!r}: no such folder (counted from the sheet's)")
+    if row["dicom"] and not is_scan(base / row["dicom"]):
+        problems.append(
+            f"dicom {row['dicom']!r}: no such folder or zip (counted from the sheet's folder)"
+        )
     return problems
+
+
+def is_scan(path: Path) -> bool:
+    """Say whether a path can hold a scan: a folder, or a zip, known by its content."""
+    return path.is_dir() or (path.is_file() and zipfile.is_zipfile(path))
 
 
 def _check_table(rows: Sequence[Mapping[str, str]], path: Path) -> list[str]:
@@ -204,18 +212,24 @@ def _filled(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str
 
 
 def find_patients(data: Path) -> dict[str, Path]:
-    """Return the folder of each patient below a folder that holds one subfolder a patient.
+    """Return the scan of each patient below a folder that holds one subfolder or zip a patient.
 
     Raises
     ------
     InputError
-        If there is no such folder or it has no subfolder.
+        If there is no such folder or it has neither subfolder nor zip.
     """
     if not data.is_dir():
         raise InputError(f"{data}: no such folder; expected one subfolder a patient in it")
-    folders = {path.name: path for path in sorted(data.iterdir()) if path.is_dir()}
+    folders = {
+        path.stem if path.is_file() else path.name: path
+        for path in sorted(data.iterdir())
+        if is_scan(path)
+    }
     if not folders:
-        raise InputError(f"{data} has no subfolders: expected one a patient, holding its DICOM")
+        raise InputError(
+            f"{data} has no subfolders and no zips: expected one a patient, holding its DICOM"
+        )
     return {
         name: path / "dicom" if (path / "dicom").is_dir() else path
         for name, path in folders.items()

@@ -3,20 +3,29 @@
 import dataclasses
 import hashlib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lungfish.dicom.headers import list_files
-from lungfish.dicom.pixels import read_hu
-from lungfish.errors import Refusal
-from lungfish.index import hash_uid
+from lungfish.dicom.acquired import Acquired, read_acquired
+from lungfish.dicom.plausibility import review, sample_counts
 from lungfish.records import Record, accepted, require_ok
-from lungfish.volume import Volume, resample_isotropic
+from lungfish.resampling import Interpolation, to_patient_grid
+from lungfish.volume import AIR_HU, Volume, spacing_of, to_index, to_mm
 
+__all__ = [
+    "SCHEMA",
+    "Settings",
+    "acquired_digest",
+    "build_volume",
+    "content_hash",
+    "filled_mask",
+    "fingerprint",
+    "read_acquired",
+]
 SCHEMA = "volumes/1"
-FINGERPRINT_EDGES_HU = (-1024, -950, -900, -850, -800, -700, -500, -200, -50, 50, 200, 500, 32768)
+FINGERPRINT_EDGES_HU = (-1024, -950, -900, -850, -800, -700, -500, -200, -50, 50, 200, 500)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,33 +35,35 @@ class Settings:
     Attributes
     ----------
     spacing_mm : float or "native"
-        Edge of the isotropic voxels in mm, or ``native`` to keep the acquired grid.
-    interpolation : "cubic" or "linear"
-        Cubic B-spline through the samples, or linear.
+        Edge of the isotropic voxels in mm, or ``native`` to keep the acquired spacings.
+    interpolation : "cubic", "linear" or "lanczos3"
+        Cubic B-spline through the samples; linear; Lanczos-3, sharper, with more ringing.
     max_gb : float
         Declared size of the acquired HU in GB above which a scan is refused before decoding.
     """
 
     spacing_mm: float | Literal["native"] = 1.0
-    interpolation: Literal["cubic", "linear"] = "cubic"
+    interpolation: Interpolation = "cubic"
     max_gb: float = 4.0
 
 
 def build_volume(
-    folder: Path, index: Record, *, settings: Settings, salt: str = ""
+    folder: Path, index: Record, *, settings: Settings, salt: str = "", threads: int = 1
 ) -> tuple[Volume, Record]:
     """Build one patient's volume.
 
     Parameters
     ----------
     folder : Path
-        The one that was indexed.
+        The folder or zip that was indexed.
     index : dict
         Record of the index stage.
     settings : Settings
         Of this stage.
     salt : str
         The index stage's salt, to know each file again by the hash of its SOPInstanceUID.
+    threads : int
+        That decode slices.
 
     Returns
     -------
@@ -67,100 +78,104 @@ def build_volume(
         If the index refused, the scan is too large, a file changed since or cannot be decoded.
     """
     require_ok(index)
-    acquired, saturated = read_slices(folder, index, max_gb=settings.max_gb, salt=salt)
-    straight = along_patient_axes(acquired)
-    digest = content_hash(straight)
-    volume = straight
-    if settings.spacing_mm != "native":
-        order = 3 if settings.interpolation == "cubic" else 1
-        volume = resample_isotropic(straight, float(settings.spacing_mm), order=order)
+    acquired = read_acquired(folder, index, max_gb=settings.max_gb, salt=salt, threads=threads)
+    counts = sample_counts(acquired.hu)
+    spacing = None if settings.spacing_mm == "native" else float(settings.spacing_mm)
+    volume = to_patient_grid(
+        acquired.hu,
+        acquired.affine,
+        spacing_mm=spacing,
+        interpolation=settings.interpolation,
+        slice_axis=acquired.slice_axis,
+        places=None if acquired.places is None else np.array(acquired.places),
+    )
     record = accepted() | {
         "spacing_mm": volume.spacing_mm,
         "size": volume.hu.shape,
         "affine": volume.affine.round(6),
-        "acquired_spacing_mm": [round(step, 6) for step in straight.spacing_mm],
-        "acquired_size": straight.hu.shape,
-        "content_hash": digest,
-        "fingerprint": fingerprint(straight),
-        "saturated": saturated,
-        "filled": 0,
+        "acquired_spacing_mm": [round(step, 6) for step in spacing_of(acquired.affine)],
+        "acquired_size": acquired.hu.shape,
+        "content_hash": content_hash(acquired),
+        "fingerprint": fingerprint(counts),
+        "saturated": acquired.saturated,
+        "spilled": acquired.spilled,
+        "filled": index["geometry"]["missing"],
     }
-    return volume, record
+    return volume, record | review(counts)
 
 
-def read_slices(folder: Path, index: Record, *, max_gb: float, salt: str) -> tuple[Volume, int]:
-    """Decode the indexed slices into one array, in their order.
-
-    Raises
-    ------
-    Refusal
-        ``too-large``, ``changed-since-index`` or ``undecodable``.
-    """
-    size = tuple(index["geometry"]["size"])
-    declared_gb = 2e-9 * float(np.prod(size, dtype=np.float64))
-    if declared_gb > max_gb:
-        raise Refusal(
-            "too-large",
-            f"the header declares {declared_gb:.1f} GB of HU, {max_gb:.1f} GB is allowed: "
-            "raise volumes.max_gb if this is right",
-        )
-    files = dict(enumerate(list_files(folder), start=1))
-    hu = np.empty(size, np.int16)
-    saturated = 0
-    for plane, entry in zip(hu, index["slices"], strict=True):
-        number = entry["file"]
-        if number not in files:
-            raise _changed(number)
-        values, high, uid = read_hu(files[number], number)
-        if hash_uid(uid, salt) != entry["uid_hash"] or values.shape != plane.shape:
-            raise _changed(number)
-        plane[:] = values
-        saturated += high
-    return Volume(hu, np.array(index["geometry"]["affine"], np.float64)), saturated
-
-
-def _changed(number: int) -> Refusal:
-    return Refusal(
-        "changed-since-index",
-        f"file {number} is not the one that was indexed: rerun the index stage for this patient",
-    )
-
-
-def along_patient_axes(volume: Volume) -> Volume:
-    """Turn and flip an axis-aligned volume so that (z, y, x) run to head, back and left.
-
-    Works by views and one copy; no value is interpolated.
-    """
-    columns = volume.affine[:3, :3]
-    # Which index axis runs along patient axis x, y, z; the affine's index order is x, y, z too.
-    axis_of = [int(np.abs(columns[patient]).argmax()) for patient in range(3)]
-    array = volume.hu.transpose([2 - axis for axis in reversed(axis_of)])
-    affine = volume.affine.copy()
-    affine[:3, :3] = columns[:, axis_of]
-    for patient in range(3):
-        if affine[patient, patient] < 0:
-            array = np.flip(array, axis=2 - patient)
-            count = array.shape[2 - patient]
-            affine[:3, 3] += affine[:3, patient] * (count - 1)
-            affine[:3, patient] *= -1
-    steps = np.linalg.norm(affine[:3, :3], axis=0)
-    affine[:3, :3] = np.diag(steps)  # what is left of the direction is rounding noise
-    return Volume(np.ascontiguousarray(array), affine)
-
-
-def content_hash(volume: Volume) -> str:
+def content_hash(acquired: Acquired) -> str:
     """Return the SHA-256 of the acquired HU and of the geometry rounded to 1e-3 mm.
 
     Equal for one scan however its files are named, ordered or encoded.
     """
-    digest = hashlib.sha256(np.asarray(volume.hu.shape, "<i8").tobytes())
-    digest.update(np.rint(volume.affine * 1e3).astype("<i8").tobytes())
-    digest.update(volume.hu.astype("<i2", copy=False).tobytes())
+    digest = hashlib.sha256(np.asarray(acquired.hu.shape, "<i8").tobytes())
+    digest.update(_thousandths(acquired.affine))
+    if acquired.places is not None:
+        step_mm = spacing_of(acquired.affine)[acquired.slice_axis]
+        digest.update(_thousandths(np.array(acquired.places) * step_mm))
+    digest.update(acquired.hu.astype("<i2", copy=False).data)
     return digest.hexdigest()
 
 
-def fingerprint(volume: Volume) -> list[float]:
-    """Return the shares of voxels in 12 ranges of HU, sum 1; no image can be made of it."""
-    hu: NDArray[Any] = volume.hu
-    counts, _ = np.histogram(hu, bins=FINGERPRINT_EDGES_HU)
-    return [round(float(share), 6) for share in counts / hu.size]
+def _thousandths(value_mm: NDArray[np.float64]) -> bytes:
+    """Return lengths rounded to 1e-3 mm.
+
+    The edge between two thousandths lies at 0.43 of one: spacings and origins are often multiples
+    of 1/16 mm or so, and on an edge at 0.5 the last bit of a sum would decide.
+    """
+    return np.rint(value_mm * 1e3 + 0.07).astype("<i8").tobytes()
+
+
+def acquired_digest(
+    folder: Path, index: Record, *, settings: Settings, salt: str = "", threads: int = 1
+) -> str:
+    """Return the content hash of the files as they are now, without building the volume.
+
+    Raises
+    ------
+    Refusal
+        As `build_volume`.
+    """
+    require_ok(index)
+    acquired = read_acquired(folder, index, max_gb=settings.max_gb, salt=salt, threads=threads)
+    return content_hash(acquired)
+
+
+def fingerprint(counts: NDArray[np.int64]) -> list[float]:
+    """Return the shares of voxels in 12 ranges of HU, sum 1; no image can be made of it.
+
+    Parameters
+    ----------
+    counts : ndarray of int64, shape (4096,)
+        As `dicom.plausibility.sample_counts` gives them.
+    """
+    edges = np.array(FINGERPRINT_EDGES_HU) - AIR_HU
+    shares = np.add.reduceat(counts, edges) / max(int(counts.sum()), 1)
+    return [round(float(share), 6) for share in shares]
+
+
+def filled_mask(volume: Volume, index: Record) -> NDArray[np.uint8]:
+    """Return where a volume was interpolated across missing slices.
+
+    Parameters
+    ----------
+    volume : Volume
+        Built from `index`.
+    index : dict
+        Record of the index stage, with ``index.gaps: mark``.
+
+    Returns
+    -------
+    ndarray of uint8, shape of the volume
+        1 where no slice was measured: strictly between the slices beside a gap.
+    """
+    mask = np.zeros(volume.hu.shape, np.uint8)
+    affine = np.array(index["geometry"]["affine"], np.float64)
+    grid = np.moveaxis(np.indices((1, *mask.shape[1:]))[:, 0], 0, -1)
+    for z, plane in enumerate(mask):
+        grid[..., 0] = z
+        places = to_index(affine, to_mm(volume.affine, grid))[..., 0]
+        for first, last in index["geometry"]["filled"]:
+            plane |= (places > first + 1e-6) & (places < last - 1e-6)
+    return mask

@@ -1,15 +1,28 @@
 """Stored values come back bit for bit from every encoding, or not at all."""
 
+import tracemalloc
+import zlib
+
 import imagecodecs
 import numpy as np
+import pydicom
 import pytest
+from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.pixels.encoders import RLELosslessEncoder
-from pydicom.uid import UID
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
 
-from lungfish.dicom.headers import Header, list_files, read_header
+from lungfish.dicom.elements import WANTED, Malformed, NotDicom, Truncated, read_elements
+from lungfish.dicom.headers import read_header
 from lungfish.dicom.pixels import read_hu
-from lungfish.dicom.series import place_mm
+from lungfish.dicom.series import places_mm
+from lungfish.dicom.sources import FileStream, InflatedStream, Source, list_sources
 from lungfish.errors import Refusal
 from tests import dicom_maker
 
@@ -42,7 +55,7 @@ def one(series, tmp_path):
         syntax, encode = ENCODERS[name]
         series.signed = signed
         dataset = series.dataset(4)
-        values = np.frombuffer(dataset.PixelData, "<u2").reshape(14, 12)
+        values = np.frombuffer(dataset.PixelData, "<u2").reshape(14, -1)[:, :12]
         dataset.file_meta.TransferSyntaxUID = UID(syntax)
         dataset.PixelData = encapsulate([spoil(bytes(encode(np.ascontiguousarray(values))))])
         dataset["PixelData"].VR = "OB"
@@ -53,12 +66,29 @@ def one(series, tmp_path):
     return write
 
 
+def read_one(path, number=1):
+    """Return a slice's HU and what its conversion had to do."""
+    source = Source(number, path, "", path.name)
+    header = header_of(path, number)
+    plane = np.empty((header.rows, header.columns), np.int16)
+    with source.open() as stream:
+        return plane, read_hu(stream, header, plane)
+
+
+def header_of(path, number=1):
+    """Return the only header of a file, or its fate."""
+    found = read_header(Source(number, path, "", path.name))
+    return found if isinstance(found, str) else found[0]
+
+
 @pytest.mark.parametrize("signed", [False, True])
 @pytest.mark.parametrize("name", ENCODERS)
 def test_lossless_encodings_give_equal_hu(one, series, name, signed):
-    hu, saturated, uid = read_hu(one(name, signed=signed), 1)
+    path = one(name, signed=signed)
+    hu, tally = read_one(path)
     assert np.array_equal(hu, np.rint(series.hu(4)).astype(np.int16))
-    assert (saturated, uid) == (0, "1.2.3.5")
+    assert (tally.saturated, tally.spilled) == (0, False)
+    assert header_of(path).instance_uid == "1.2.3.5"
 
 
 @pytest.mark.parametrize("cut", [1 / 2, 0.9])
@@ -66,34 +96,103 @@ def test_lossless_encodings_give_equal_hu(one, series, name, signed):
 def test_no_cut_stream_passes_as_pixels(one, name, cut):
     path = one(name, spoil=lambda frame: frame[: int(len(frame) * cut)])
     with pytest.raises(Refusal, match="undecodable: the pixels of file 7"):
-        read_hu(path, 7)
+        read_one(path, 7)
 
 
-def test_header_without_preamble_or_with_a_cut_is_no_slice(series, tmp_path):
+@pytest.mark.parametrize("name", ["JPEG lossless", "JPEG-LS", "JPEG 2000", "HTJ2K"])
+def test_a_stream_that_declares_another_matrix_never_reaches_the_decoder(one, series, name):
+    series.columns = 24  # encoded as 14 x 12: half of what the header then declares
+    path = one(name)
+    with pytest.raises(Refusal, match="declares 14 x 12 pixels of 1 samples"):
+        read_one(path)
+
+
+def test_a_file_without_preamble_is_known_by_its_elements(series, tmp_path):
     path = series.write() / "0001.dcm"
-    assert isinstance(read_header(path, 1), Header)
-    whole = path.read_bytes()
-    path.write_bytes(whole[132:])
-    assert read_header(path, 1) == "not DICOM"
-    path.write_bytes(whole[:400])
-    found = read_header(path, 1)
-    assert found in ("truncated", "undecodable") or found.problem
+    whole, expected = path.read_bytes(), header_of(path)
+    path.write_bytes(whole[132:])  # file meta without preamble
+    assert header_of(path).position_mm == expected.position_mm
+    length = int.from_bytes(whole[140:144], "little")
+    path.write_bytes(whole[144 + length :])  # the bare data set
+    assert header_of(path).position_mm == expected.position_mm
+    path.write_bytes(whole[:403])
+    assert header_of(path) == "truncated"
+    path.write_bytes(b"\x08\x00 may begin a letter, too; this one is longer than sixty-four bytes")
+    assert header_of(path) == "not DICOM"
 
 
 def test_place_is_along_the_normal_whatever_the_orientation(tmp_path):
     for orientation in ((1, 0, 0, 0, 1, 0), (0, 1, 0, 0, 0, -1), (0.8, 0.6, 0, -0.6, 0.8, 0)):
         series = dicom_maker.Series(tmp_path / str(orientation), orientation=orientation, slices=3)
         folder = series.write()
-        places = [place_mm(read_header(path, 1)) for path in list_files(folder)]
+        places = places_mm([read_header(source)[0] for source in list_sources(folder)])
         assert np.diff(places) == pytest.approx(2.5)
 
 
 def test_comma_in_a_decimal_string_is_no_number(series):
-    import warnings
-
     path = series.write() / "0001.dcm"
     spoiled = path.read_bytes().replace(b"-1024.0", b"-1024,0")
     path.write_bytes(spoiled)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        assert read_header(path, 1).problem == "no usable RescaleIntercept"
+    assert header_of(path).problem == "no usable RescaleIntercept"
+
+
+SYNTAXES = (
+    ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian,
+    DeflatedExplicitVRLittleEndian,
+)  # fmt: skip
+
+
+def pydicom_values(path):
+    """Return what pydicom makes of the elements that the walk wants, as raw bytes."""
+    dataset = pydicom.dcmread(path, stop_before_pixels=True)
+    raw = {keyword: dataset.get_item(tag) for keyword, tag in WANTED.items() if tag in dataset}
+    return {keyword: element.value or b"" for keyword, element in raw.items()}
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES, ids=lambda uid: uid.name)
+@pytest.mark.parametrize("undefined", [False, True])
+def test_the_walk_agrees_with_pydicom(series, tmp_path, syntax, undefined):
+    dataset = series.dataset(3)
+    inner = Dataset()
+    inner.Modality, inner.Rows = "MR", 99  # inside a sequence: never to be taken for the slice's
+    nested = Dataset()
+    nested.ReferencedImageSequence = [inner, inner]
+    dataset.RequestAttributesSequence = [nested]
+    dataset["RequestAttributesSequence"].is_undefined_length = undefined
+    nested["ReferencedImageSequence"].is_undefined_length = undefined
+    dataset.file_meta.TransferSyntaxUID = syntax
+    if syntax == ExplicitVRBigEndian:
+        dataset.PixelData = np.frombuffer(dataset.PixelData, "<i2").astype(">i2").tobytes()
+    path = tmp_path / "slice"
+    dataset.save_as(path, enforce_file_format=True)
+    with Source(1, path, "", "slice").open() as stream:
+        found = read_elements(stream).values
+    assert found == pydicom_values(path)
+    assert np.array_equal(read_one(path)[0], np.rint(series.hu(3)).astype(np.int16))
+
+
+def test_the_walk_agrees_with_pydicom_on_real_headers(odd_ct):
+    compared = 0
+    for source in list_sources(odd_ct):
+        with source.open() as stream:
+            try:
+                elements = read_elements(stream)
+            except (NotDicom, Truncated, Malformed):
+                continue
+        if elements.syntax != DeflatedExplicitVRLittleEndian:
+            compared += 1
+            expected = pydicom_values(source.path)
+            assert {key: elements.values[key] for key in expected} == expected, source.name
+    assert compared > 300
+
+
+def test_deflate_is_inflated_no_further_than_it_is_asked_for(tmp_path):
+    packer = zlib.compressobj(wbits=-15)
+    bomb = packer.compress(bytes(1 << 26)) + packer.flush()
+    (tmp_path / "bomb").write_bytes(bomb)
+    with FileStream(tmp_path / "bomb") as stream:
+        tracemalloc.start()
+        assert InflatedStream(stream, 0).read(1 << 24, 1000) == bytes(1000)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert peak < 1 << 20

@@ -8,7 +8,7 @@ PAGES = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "config/README.md", 
 
 
 def pages(clone):
-    return [clone / name for name in PAGES] + sorted((clone / "docs/stages").glob("*.md"))
+    return [clone / name for name in PAGES] + sorted((clone / "docs").rglob("*.md"))
 
 
 def test_every_test_that_the_method_names_exists(clone):

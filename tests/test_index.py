@@ -7,6 +7,7 @@ import pytest
 
 from lungfish.errors import InputError
 from lungfish.index import Settings, hash_uid, index_folder
+from scripts import index as index_script
 from tests import dicom_maker
 
 SETTINGS = Settings()
@@ -81,18 +82,27 @@ REFUSED = {
     "no position": (change([3], ImagePositionPatient=None), "incomplete-header", "file 4"),
     "not a number": (change([3], ImagePositionPatient=[0, 0, "nan"]), "incomplete-header", "Imag"),
     "no intercept": (change([3], RescaleIntercept=None), "incomplete-header", "RescaleIntercept"),
-    "not HU": (change(EVERY, RescaleType="US"), "incomplete-header", "US instead of HU"),
-    "other matrix": (change([8, 9], Rows=7), "mixed-matrix", "2 slices"),
+    "not HU": (change(EVERY, RescaleType="US"), "not-hu", "US instead of HU"),
+    "other matrix": (
+        change([8, 9], Rows=7, PixelData=bytes(7 * 12 * 2)), "mixed-matrix", "2 slices",
+    ),
+    "matrix without its pixels": (
+        change([8, 9], Rows=7), "incomplete-header", "336 bytes of pixels where 168",
+    ),
     "other pixel spacing": (change([8, 9], PixelSpacing=[1, 1]), "mixed-pixel-spacing", "2 slices"),
     "other frame": (
         change([8, 9], FrameOfReferenceUID="9.9"), "mixed-frame-of-reference", "2 slices",
     ),
     "other orientation": (
-        change([8, 9], ImageOrientationPatient=[0, 1, 0, 0, 0, -1]), "mixed-orientation", "2 slic",
+        change([8, 9], ImageOrientationPatient=[1, 0, 0, 0, 0.9848, 0.1736]),
+        "mixed-orientation", "2 slices",
     ),
-    "not CT": (change(EVERY, Modality="MR"), "no-ct", "10 not an image"),
-    "multi-frame": (
-        change(EVERY, SOPClassUID="1.2.840.10008.5.1.4.1.1.2.1"), "multi-frame", "single-frame",
+    "bad orientation": (
+        change(EVERY, ImageOrientationPatient=[1, 0, 0, 0, 0.5, 0]), "bad-orientation", "0.500",
+    ),
+    "not CT": (change(EVERY, Modality="MR"), "no-ct", "10 other modality"),
+    "frames without groups": (
+        change(EVERY, SOPClassUID="1.2.840.10008.5.1.4.1.1.2.1"), "damaged-files", "10 file",
     ),
 }  # fmt: skip
 
@@ -106,28 +116,95 @@ def test_what_cannot_be_right_is_refused_with_its_cause(series, situation):
     assert len(record["files"]) > 0
 
 
-def test_irregular_spacing_is_refused(series):
-    shift = [0, 0, 0, 0.8, 0, 0, 0, 0, 0, 0]
+def shift(series, move):
+    """Move each slice of a series by `move(k)`, LPS mm, and its HU with it."""
 
     def edit(dataset, k):
-        x, y, z = dataset.ImagePositionPatient
-        dataset.ImagePositionPatient = [x, y, z + shift[k]]
+        place = np.array(dataset.ImagePositionPatient, float) + move(k)
+        dataset.ImagePositionPatient = [float(value) for value in place]
+        change_hu = dicom_maker.truth_hu(np.array(move(k), float))
+        stored = np.frombuffer(dataset.PixelData, "<i2") + round(change_hu)
+        dataset.PixelData = stored.astype("<i2").tobytes()
         return dataset
 
     series.edit = edit
-    assert index(series.write())["code"] == "irregular-spacing"
+    return series.write()
+
+
+def test_irregular_spacing_keeps_the_true_places(series):
+    uneven = [0, 0, 0, 0.8, 0, 0, 0, 0, 0, 0]
+    record = index(shift(series, lambda k: (0, 0, uneven[k])))
+    assert record["status"] == "ok"
+    assert not record["geometry"]["regular"]
+    assert record["geometry"]["places"][2:5] == pytest.approx([2, 3.32, 4])
+    assert record["geometry"]["gap_files"] == (3, 4)
+    assert record["geometry"]["largest_gap_mm"] == pytest.approx(3.3)
+
+
+def test_an_intruder_and_a_slice_beside_the_line_are_refused(series):
+    close = index(shift(series, lambda k: (0, 0, 1.6 if k == 3 else 0)))
+    assert (close["code"], "0.90 mm apart" in close["reason"]) == ("irregular-spacing", True)
+    aside = index(shift(series, lambda k: (0.5 if k == 3 else 0, 0, 0)))
+    assert (aside["code"], "0.50 mm beside" in aside["reason"]) == ("irregular-spacing", True)
 
 
 def test_gantry_tilt_is_measured_from_the_positions(series):
-    def edit(dataset, k):
-        x, y, z = dataset.ImagePositionPatient
-        dataset.ImagePositionPatient = [x, y + k * 2.5 * np.tan(np.radians(10)), z]
-        return dataset
+    slope = 2.5 * np.tan(np.radians(10))
+    record = index(shift(series, lambda k: (0, k * slope, 0)))
+    assert record["geometry"]["tilt_degrees"] == pytest.approx(10, abs=1e-3)
+    series.edit = change(EVERY, GantryDetectorTilt=10)
+    assert "the positions say 0.0" in index(series.write())["findings"][0]
 
-    series.edit = edit
-    record = index(series.write())
-    assert record["code"] == "gantry-tilt"
-    assert "10.0 degrees" in record["reason"]
+
+def test_gaps_are_filled_only_where_asked_and_only_small_ones(series):
+    series.edit = drop(4)
+    folder = series.write()
+    marked = index_folder(folder, settings=Settings(gaps="mark"))
+    assert (marked["status"], marked["geometry"]["missing"]) == ("ok", 1)
+    assert marked["geometry"]["filled"] == ((3.0, 5.0),)
+    (folder / "0006.dcm").unlink()
+    found = index_folder(folder, settings=Settings(gaps="mark"))
+    assert found["code"] == "missing-slices"
+    assert "about 2 missing" in found["reason"]
+    wider = index_folder(folder, settings=Settings(gaps="mark", max_gap_slices=2))
+    assert wider["geometry"]["missing"] == 2
+
+
+def test_a_zip_is_read_like_the_folder_that_it_holds(series, tmp_path):
+    folder = series.write()
+    expected = index(folder)
+    shutil.make_archive(str(tmp_path / "scan"), "zip", folder)
+    assert index(tmp_path / "scan.zip") == expected
+    (tmp_path / "holding").mkdir()
+    (tmp_path / "scan.zip").rename(tmp_path / "holding" / "anything")
+    assert index(tmp_path / "holding") == expected
+    damaged = (tmp_path / "holding" / "anything").read_bytes()
+    (tmp_path / "holding" / "anything").write_bytes(damaged[: len(damaged) // 2])
+    assert "1 unopened zip" in index(tmp_path / "holding")["reason"]
+
+
+def test_an_unhurt_series_goes_on_beside_a_broken_one(series):
+    folder = series.write()
+    other = dicom_maker.Series(folder / "other", slices=6, uid="1.2.4")
+    other.edit = change([2], ImagePositionPatient=None)
+    other.write()
+    record = index(folder)
+    assert record["status"] == "ok"
+    assert {"no usable ImagePositionPatient", "other series"} <= {
+        entry["fate"] for entry in record["files"]
+    }
+
+
+def test_a_plane_across_the_others_is_left_out(series):
+    folder = series.write()
+    across = series.dataset(4)
+    across.ImageOrientationPatient = [0, 1, 0, 0, 0, -1]
+    across.SOPInstanceUID = across.file_meta.MediaStorageSOPInstanceUID = "1.2.3.99"
+    across.save_as(folder / "0099.dcm", enforce_file_format=True)
+    record = index(folder)
+    assert record["status"] == "ok"
+    assert record["files"][-1]["fate"] == "other orientation"
+    assert record["others"][0]["slices"] == 1
 
 
 def test_contradicting_duplicate_is_refused_and_true_copy_dropped(series):
@@ -141,15 +218,33 @@ def test_contradicting_duplicate_is_refused_and_true_copy_dropped(series):
     assert index(folder)["code"] == "duplicate-positions"
 
 
-def test_of_two_series_the_one_that_covers_more_is_chosen_or_the_one_asked_for(series):
+def test_of_two_series_one_is_chosen_by_a_stated_rule_or_the_one_asked_for(series):
     folder = series.write()
-    short = dicom_maker.Series(folder / "short", slices=6, uid="1.2.4", spacing_mm=(8, 1, 1))
-    short.write()
-    assert index(folder)["geometry"]["spacing_mm"][0] == 8.0
-    record = index(folder, series="1.2.3")
+    far = dicom_maker.Series(folder / "far", slices=12, uid="1.2.4", spacing_mm=(8, 1, 1))
+    far.write()
+    record = index(folder)
     assert record["geometry"]["spacing_mm"][0] == 2.5
-    assert sum(entry["fate"] == "other series" for entry in record["files"]) == 6
+    assert record["series"]["rule"] == "thin: True against False"
+    assert record["others"][0]["extent_mm"] == pytest.approx(88)
+    short = dicom_maker.Series(folder / "short", slices=12, uid="1.2.5", spacing_mm=(1, 1, 1))
+    short.write()
+    assert index(folder)["series"]["rule"] == "chest_mm: 20 against 10"
+    record = index(folder, series="1.2.4")
+    assert record["geometry"]["spacing_mm"][0] == 8.0
+    assert sum(entry["fate"] == "other series" for entry in record["files"]) == 22
     assert index(folder, series="9.9.9")["code"] == "series-not-found"
+
+
+def test_of_two_kernels_the_soft_one_is_chosen(series):
+    series.edit = change(EVERY, ConvolutionKernel="B70f")
+    folder = series.write()
+    for uid, kernel in (("1.2.4", "LUNG"), ("1.2.6", "B30f"), ("1.2.5", "")):
+        twin = dicom_maker.Series(folder / uid, uid=uid)
+        twin.edit = change(EVERY, ConvolutionKernel=kernel)
+        twin.write()
+    record = index(folder)
+    assert record["acquisition"]["kernel"] == "B30f"
+    assert record["series"]["rule"] == "soft: 1 against 0"
 
 
 def test_overlapping_acquisitions_keep_the_larger(series):
@@ -167,6 +262,13 @@ def test_overlapping_acquisitions_keep_the_larger(series):
     assert record["status"] == "ok"
     assert record["series"]["slices"] == 10
     assert sum(entry["fate"] == "other acquisition" for entry in record["files"]) == 8
+    assert not record["findings"]
+    series.origin_mm = (-7.0, -5.0, -12.0 + 15.0)
+    series.write()
+    assert "(8 slices) reaches 10 mm farther" not in str(index(folder)["findings"])
+    series.origin_mm = (-7.0, -5.0, -12.0 + 20.0)
+    series.write()
+    assert "(8 slices) reaches 15 mm farther" in index(folder)["findings"][0]
 
 
 def test_no_identifier_and_no_bare_uid_is_in_the_record(series):
@@ -186,14 +288,14 @@ def test_links_out_of_the_folder_are_not_followed(series, tmp_path):
 
 
 def test_missing_folder_is_wrong_input(tmp_path):
-    with pytest.raises(InputError, match="does not exist"):
+    with pytest.raises(InputError, match="neither a folder nor a zip"):
         index(tmp_path / "nowhere")
 
 
 # Names as in the README of the data; what each must end as.
 ODD = {
     "broken-files": "refused", "duplicate-slices": "duplicate-positions",
-    "enhanced-multiframe": "multi-frame", "gantry-tilt-phantom": "too-few-slices",
+    "enhanced-multiframe": "ok", "gantry-tilt-phantom": "too-few-slices",
     "matrix-change": "mixed-matrix", "missing-slices": "missing-slices",
     "no-image-position": "incomplete-header", "single-slice": "too-few-slices",
     "two-slices": "too-few-slices", "nested-no-extension": "ok", "rotated-180": "ok",
@@ -207,3 +309,17 @@ ODD = {
 def test_odd_real_folders_end_right_or_refused(odd_ct, name):
     record = index(odd_ct / name)
     assert ODD[name] in (record["code"] or record["status"], record["status"])
+
+
+def test_a_person_is_told_what_is_here_and_what_is_wrong_with_the_rest(series, capsys):
+    folder = series.write()
+    (folder / "notes\x1b[31m.txt").write_text("no DICOM")
+    assert index_script.main(["--dicom", str(folder)]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("Usable.\nUsed: 10 slices of 14 x 12 pixels, 2.500 mm apart")
+    assert "1 not DICOM: notes?[31m.txt" in said
+    (folder / "0005.dcm").unlink()
+    assert index_script.main(["--dicom", str(folder)]) == 3
+    said = capsys.readouterr().out
+    assert said.startswith("Refused (missing-slices): 5.00 mm between files 4 and 5")
+    assert "file 5 is 0006.dcm" in said

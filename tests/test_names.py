@@ -8,6 +8,7 @@ STAGES = (
     "phantom", "index", "volumes", "lungs", "patches", "cohort", "gmcae", "features", "classifier",
     "evaluation", "model", "report",
 )  # fmt: skip
+ON_REQUEST = ("survey", "recheck")
 
 
 def test_each_stage_stands_in_every_folder_under_its_word(clone):
@@ -18,6 +19,18 @@ def test_each_stage_stands_in_every_folder_under_its_word(clone):
         module = clone / "lungfish" / stage
         assert module.is_dir() or module.with_suffix(".py").is_file(), stage
         assert list((clone / "tests").glob(f"test_{stage}*.py")), stage
+
+
+def test_what_is_made_on_request_stands_beside_the_stages_under_its_word(clone):
+    everything = (clone / "Snakefile").read_text().split("rule all:")[1]
+    for word in ON_REQUEST:
+        text = (clone / "workflow/rules" / f"{word}.smk").read_text()
+        assert re.search(rf"^rule {word}:", text, re.M), word
+        assert f"scripts/{word}.py" in text
+        assert (clone / "scripts" / f"{word}.py").is_file(), word
+        assert (clone / "docs/how-to" / f"{word}.md").is_file(), word
+        assert (clone / "tests" / f"test_{word}.py").is_file(), word
+        assert word not in everything
 
 
 def test_each_module_or_room_has_a_test_of_its_name(clone):
@@ -40,7 +53,7 @@ def test_rules_scripts_and_config_sections_agree(clone):
 
 def test_snakefile_includes_the_stages_in_order_and_stays_short(clone):
     text = (clone / "Snakefile").read_text()
-    assert re.findall(r'rules/(\w+)\.smk"', text) == ["common", *STAGES]
+    assert re.findall(r'rules/(\w+)\.smk"', text) == ["common", *STAGES, *ON_REQUEST]
     assert len(text.splitlines()) < 40
 
 

@@ -82,7 +82,7 @@ def test_a_missing_folder_is_wrong_use_and_no_abstention(tmp_path, rng):
     with pytest.raises(InputError, match=r"model\.json is missing"):
         predict.predict_folder(tmp_path, tmp_path / "nowhere")
     folder = make_model(tmp_path, rng, status=records.accepted())
-    with pytest.raises(InputError, match="DICOM folder does not exist"):
+    with pytest.raises(InputError, match="neither a folder nor a zip"):
         predict.predict_folder(tmp_path / "nowhere", folder)
 
 
@@ -100,6 +100,7 @@ def test_a_conclusion_that_was_reached_is_said_too():
 def test_three_lines_say_answer_evidence_and_limits():
     record = {
         "status": "ok", "probability": 0.25, "low": 0.1, "high": 0.5, "seen_as": "labelled",
+        "scan": {"verdict": "ok", "reasons": []},
         "lungs": {"verdict": "ok", "right_litre": 2.5, "left_litre": 2.25},
         "trained_on": {"n": 5, "events": 2}, "conclusion": predict.say_conclusion(EVALUATION),
         "note": predict.NOTE,

@@ -5,11 +5,14 @@ import pytest
 import SimpleITK as sitk
 from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
 
+from lungfish.dicom.headers import read_headers
+from lungfish.dicom.pixels import read_hu
+from lungfish.dicom.plausibility import review, sample_counts
 from lungfish.errors import Refusal
 from lungfish.index import Settings as IndexSettings
 from lungfish.index import index_folder
 from lungfish.volume import to_mm
-from lungfish.volumes import Settings, build_volume, fingerprint
+from lungfish.volumes import Settings, build_volume, filled_mask, fingerprint
 from tests import dicom_maker
 
 NATIVE = Settings(spacing_mm="native")
@@ -159,7 +162,9 @@ def test_same_body_same_content_hash(series, tmp_path):
 def test_fingerprint_is_a_distribution(series):
     volume, record = build(series.write())
     assert sum(record["fingerprint"]) == pytest.approx(1, abs=1e-5)
-    assert fingerprint(volume) == record["fingerprint"]
+    assert fingerprint(sample_counts(volume.hu)) == record["fingerprint"]
+    below = np.mean((volume.hu >= -950) & (volume.hu < -900))
+    assert record["fingerprint"][1] == pytest.approx(below, abs=1e-6)
 
 
 def test_size_is_checked_before_decoding(series):
@@ -175,13 +180,67 @@ def test_a_file_that_changed_since_is_noticed(series):
         build_volume(folder, record, settings=NATIVE)
 
 
-def test_cut_pixels_are_refused(series):
+@pytest.mark.parametrize("keep", [slice(-40), slice(0)])
+def test_pixels_cut_since_the_index_are_refused(series, keep):
     folder = series.write()
     record = index_folder(folder, settings=IndexSettings())
     path = folder / "0004.dcm"
-    path.write_bytes(path.read_bytes()[:-40])
-    with pytest.raises(Refusal, match=r"undecodable: the pixels of file 4"):
+    path.write_bytes(path.read_bytes()[keep])
+    with pytest.raises(Refusal, match=r"changed-since-index: file 4"):
         build_volume(folder, record, settings=NATIVE)
+
+
+def test_a_vanished_file_is_noticed(series):
+    folder = series.write()
+    record = index_folder(folder, settings=IndexSettings())
+    (folder / "0010.dcm").unlink()
+    with pytest.raises(Refusal, match=r"changed-since-index: file 10"):
+        build_volume(folder, record, settings=NATIVE)
+
+
+def test_threads_give_the_same(series):
+    record = index_folder(series.write(), settings=IndexSettings())
+    one = build_volume(series.folder, record, settings=NATIVE)
+    two = build_volume(series.folder, record, settings=NATIVE, threads=2)
+    assert one[1] == two[1] | {"affine": one[1]["affine"]}
+
+
+def test_a_filled_gap_is_marked_where_no_slice_was_measured(series):
+    series.edit = lambda dataset, k: None if k == 4 else dataset
+    settings = IndexSettings(gaps="mark")
+    record = index_folder(series.write(), settings=settings)
+    for spacing in ("native", 0.5):
+        volume, about = build_volume(series.folder, record, settings=Settings(spacing_mm=spacing))
+        mask = filled_mask(volume, record)
+        z = to_mm(volume.affine, np.stack(np.indices(mask.shape), axis=-1))[..., 2]
+        start = series.origin_mm[2]
+        expected = (z > start + 3 * 2.5 + 1e-4) & (z < start + 5 * 2.5 - 1e-4)
+        assert about["filled"] == 1
+        assert np.array_equal(mask, expected)
+        assert error_hu(volume) <= 2  # the last plane may lie a quarter voxel outside
+    series.edit = lambda dataset, k: None if k in (4, 5) else dataset
+    series.folder = series.folder.parent / "two"
+    two = index_folder(series.write(), settings=settings)
+    assert two["code"] == "missing-slices"
+
+
+def thorax(shift=0):
+    """A tenth air, four tenths lung, half soft tissue, with noise of 20 HU."""
+    rng = np.random.default_rng(1)
+    hu = np.repeat([-1000, -860, 40], [400, 1600, 2000]) + rng.normal(0, 20, 4000)
+    return np.clip(hu + shift, -1024, 3071).astype(np.int16).reshape(10, 20, 20)
+
+
+def test_a_plausible_scale_is_ok_and_a_shifted_one_is_put_to_review_with_its_number():
+    found = review(sample_counts(thorax()))
+    assert found["verdict"] == "ok"
+    assert found["tissue_hu"] == pytest.approx(40, abs=15)
+    assert found["air_hu"] < -950
+    unscaled = review(sample_counts(thorax(1024)))  # as if the intercept were 0
+    assert unscaled["verdict"] == "review"
+    assert "air at" in unscaled["reasons"][0]
+    assert review(sample_counts(thorax(-1000)))["verdict"] == "review"
+    assert review(sample_counts(np.full((4, 4, 4), -1024, np.int16)))["reasons"][0].startswith("no")
 
 
 SCANS = ("cip-ct64", "dx-a0002-b70f", "lidc-0306")
@@ -200,11 +259,11 @@ def test_real_series_equal_simpleitk(real_ct, scan):
 
 
 def test_lossless_encodings_of_one_slice_give_equal_hu(odd_ct):
-    from lungfish.dicom.pixels import read_hu
-
-    slices = [
-        read_hu(next(path for path in sorted(folder.rglob("*")) if path.is_file()), 1)[0]
-        for folder in sorted((odd_ct / "encodings").iterdir())
-    ]
+    slices = []
+    for folder in sorted((odd_ct / "encodings").iterdir()):
+        [header] = [found for _, found in read_headers(folder) if not isinstance(found, str)]
+        slices.append(np.empty((header.rows, header.columns), np.int16))
+        with header.source.open() as stream:
+            read_hu(stream, header, slices[-1])
     assert len(slices) == 9
     assert all(np.array_equal(slices[0], other) for other in slices[1:])

@@ -1,179 +1,248 @@
-"""One slice's stored values, decoded by a named decoder, and their Hounsfield units."""
+"""Stored values, decoded by named decoders, and their Hounsfield units in place."""
 
-import functools
-import hashlib
+import dataclasses
 import struct
-import warnings
+import sys
+import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import imagecodecs
 import numpy as np
-import pydicom
 from numpy.typing import NDArray
-from pydicom.dataset import Dataset
-from pydicom.encaps import generate_frames
 
-from lungfish.dicom.headers import UNREADABLE
+from lungfish.dicom.checks import NATIVE_SYNTAXES
+from lungfish.dicom.encapsulated import check_jpeg, frame_spans, read_frame
+from lungfish.dicom.headers import Header, Stored
+from lungfish.dicom.lossless_jpeg import decode_lossless_jpeg
+from lungfish.dicom.sources import UNREADABLE_ZIP, FileStream, InflatedStream, Stream
 from lungfish.errors import Refusal
 from lungfish.volume import AIR_HU
 
 Array = NDArray[Any]
-INT16_MAX = 32767
+Plane = NDArray[np.int16]
+Spans = list[tuple[int, int]]
+INT16_MIN, INT16_MAX = -32768, 32767
+RLE_LOSSLESS = "1.2.840.10008.1.2.5"
+
+_LISTENING = threading.Lock()
 
 
-def _jpeg_lossless(frame: bytes) -> Array:
-    return np.asarray(imagecodecs.jpegsof3_decode(frame))
+def decode_htj2k(frame: bytes) -> Any:
+    """Decode HTJ2K, and raise what the decoder meets.
+
+    OpenJPH's errors arise where imagecodecs cannot raise them, so that Python would only print
+    them and go on with what is missing made up.
+    """
+    heard: list[str] = []
+    with _LISTENING:
+        before = sys.unraisablehook
+        sys.unraisablehook = lambda unraisable: heard.append(unraisable.exc_type.__name__)
+        try:
+            decoded = imagecodecs.htj2k_decode(frame)
+        finally:
+            sys.unraisablehook = before
+    if heard:
+        raise ValueError(f"the decoder says {heard[0]}")
+    return decoded
 
 
 # By name and not by what happens to be installed: what a decoder does with damaged data differs.
-DECODERS: dict[str, Callable[[bytes], Array]] = {
-    "1.2.840.10008.1.2.4.57": _jpeg_lossless,
-    "1.2.840.10008.1.2.4.70": _jpeg_lossless,
+DECODERS: dict[str, Callable[[bytes], Any]] = {
+    "1.2.840.10008.1.2.4.57": decode_lossless_jpeg,
+    "1.2.840.10008.1.2.4.70": decode_lossless_jpeg,
     "1.2.840.10008.1.2.4.80": imagecodecs.jpegls_decode,
     "1.2.840.10008.1.2.4.81": imagecodecs.jpegls_decode,
     "1.2.840.10008.1.2.4.90": imagecodecs.jpeg2k_decode,
     "1.2.840.10008.1.2.4.91": imagecodecs.jpeg2k_decode,
-    "1.2.840.10008.1.2.4.201": imagecodecs.htj2k_decode,
-    "1.2.840.10008.1.2.4.202": imagecodecs.htj2k_decode,
-    "1.2.840.10008.1.2.4.203": imagecodecs.htj2k_decode,
+    "1.2.840.10008.1.2.4.201": decode_htj2k,
+    "1.2.840.10008.1.2.4.202": decode_htj2k,
+    "1.2.840.10008.1.2.4.203": decode_htj2k,
 }
-RLE_LOSSLESS = "1.2.840.10008.1.2.5"
-BIG_ENDIAN = "1.2.840.10008.1.2.2"
+
+# What damaged pixels raise: imagecodecs' errors are RuntimeErrors.
+UNDECODABLE = (ValueError, RuntimeError, struct.error, IndexError, *UNREADABLE_ZIP)
 
 
-def read_hu(path: Path, number: int) -> tuple[NDArray[np.int16], int, str]:
-    """Read one slice's HU.
+@dataclasses.dataclass(frozen=True)
+class Tally:
+    """What a slice's conversion had to do.
+
+    Attributes
+    ----------
+    saturated : int
+        Pixels above what int16 holds, set to 32767.
+    spilled : bool
+        Whether bits above BitsStored were set, and cut off.
+    """
+
+    saturated: int
+    spilled: bool
+
+
+def read_hu(stream: Stream, header: Header, plane: Plane) -> Tally:
+    """Read one slice's HU into an array.
 
     Parameters
     ----------
-    path : Path
-        A CT slice whose header was found usable.
-    number : int
-        What to call the file in an error.
+    stream : Stream
+        The header's file, open.
+    header : Header
+        Of a slice that was found usable.
+    plane : ndarray of int16, shape (rows, columns)
+        Filled with HU of at least -1024: padding and what lies below is air outside the field of
+        view. Fastest where it is contiguous.
 
     Returns
     -------
-    hu : ndarray of int16, shape (rows, columns)
-        At least -1024: padding and what lies below is air outside the field of view.
-    saturated : int
-        Pixels above what int16 holds, set to 32767.
-    instance_uid : str
-        SOPInstanceUID, so that the caller can see that it is the file the index saw.
+    Tally
 
     Raises
     ------
     Refusal
         ``undecodable`` if the pixels cannot be decoded whole.
     """
+    words = plane if plane.flags.c_contiguous else np.empty(plane.shape, np.int16)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")  # pydicom warns where it repairs; nothing is repaired
-            dataset = pydicom.dcmread(path)
-            stored = stored_values(dataset)
-    except (*UNREADABLE, Warning, RuntimeError, struct.error) as error:
+        _fill(words, stream, header.stored)
+    except UNDECODABLE as error:
         raise Refusal(
             "undecodable",
-            f"the pixels of file {number} cannot be decoded ({type(error).__name__}): "
-            "copy the file again from its source",
+            f"the pixels of file {header.number} cannot be decoded ({_told(error)}): copy the file "
+            "again from its source",
         ) from error
-    hu, saturated = rescale_to_hu(stored, dataset)
-    return hu, saturated, str(dataset.SOPInstanceUID)
+    tally = to_hu(words, header.stored)
+    if words is not plane:
+        plane[...] = words
+    return tally
 
 
-def stored_values(dataset: Dataset) -> Array:
-    """Decode a data set's pixels into int16 or uint16 of shape (rows, columns).
+def _told(error: BaseException) -> str:
+    """Return our own words for what is wrong; a decoder's may hold anything."""
+    own = type(error) is ValueError
+    return str(error) if own else f"the decoder says {type(error).__name__}"
 
-    Raises
-    ------
-    ValueError
-        If the decoded frame has not the size that the header declares, or its end is missing.
-    """
-    syntax = str(dataset.file_meta.TransferSyntaxUID)
-    shape = (int(dataset.Rows), int(dataset.Columns))
-    if not pydicom.uid.UID(syntax).is_encapsulated:
-        kind = ">u2" if syntax == BIG_ENDIAN else "<u2"
-        raw = np.frombuffer(dataset.PixelData, kind, count=shape[0] * shape[1]).astype(np.uint16)
+
+def _fill(words: Plane, stream: Stream, stored: Stored) -> None:
+    """Fill an array with a frame's stored 16-bit words, whatever their sign."""
+    if words.shape != (stored.rows, stored.columns):
+        raise ValueError(f"{stored.rows} x {stored.columns} pixels instead of {words.shape}")
+    if stored.syntax in NATIVE_SYNTAXES:
+        _fill_native(words, stream, stored)
+        return
+    spans = frame_spans(stream, stored.at, stored.frames)[stored.frame]
+    frame = read_frame(stream, spans, most=2 * words.nbytes + (1 << 16))
+    decoded = _decode(frame, stored.syntax, words.shape)
+    words[...] = decoded.view(np.int16) if decoded.dtype == np.uint16 else decoded
+
+
+def _fill_native(words: Plane, stream: Stream, stored: Stored) -> None:
+    offset = stored.at + stored.frame * words.nbytes
+    if stored.deflated_at is not None:
+        stream = InflatedStream(stream, stored.deflated_at)
+    if isinstance(stream, FileStream):
+        count = stream.readinto(offset, words.data.cast("B"))
     else:
-        raw = _decode(dataset, syntax, shape)
-    return _significant_bits(raw.reshape(shape), dataset)
+        raw = stream.read(offset, words.nbytes)
+        count = len(raw)
+        words.reshape(-1)[: count // 2] = np.frombuffer(raw, "<i2", count=count // 2)
+    if count != words.nbytes:
+        raise ValueError(f"{count} bytes of pixels instead of {words.nbytes}")
+    if stored.big_endian:
+        words.byteswap(inplace=True)
 
 
-def _decode(dataset: Dataset, syntax: str, shape: tuple[int, int]) -> Array:
-    frame = next(generate_frames(dataset.PixelData, number_of_frames=1))
+def _decode(frame: bytes, syntax: str, shape: tuple[int, ...]) -> Array:
+    """Decode one compressed frame to 16-bit words, or refuse it."""
+    rows, columns = shape
     if syntax == RLE_LOSSLESS:
-        raw = np.frombuffer(_unpack_rle(frame, shape[0] * shape[1]), "<u2")
-        return raw
+        return _decode_rle(frame, rows * columns).reshape(rows, columns)
     if syntax not in DECODERS:
         raise ValueError(f"transfer syntax {syntax} is not among those that CT comes in")
-    # Every JPEG family ends in the marker FFD9, then at most one pad byte. Some decoders fill what
-    # a cut stream lacks without a word.
-    if not frame.rstrip(b"\0").endswith(b"\xff\xd9"):
-        raise ValueError("the compressed stream has no end")
-    raw = np.asarray(DECODERS[syntax](frame))
-    if raw.size != shape[0] * shape[1] or raw.dtype.itemsize > 2:
-        raise ValueError(f"decoded {raw.shape} {raw.dtype}, declared {shape}")
-    return raw.astype(np.int16).view(np.uint16) if raw.dtype.kind == "i" else raw.astype(np.uint16)
-
-
-def _unpack_rle(frame: bytes, pixels: int) -> bytes:
-    """Decode the two byte planes of a 16-bit RLE frame (PS3.5 annex G), most significant first."""
-    decoded = bytes(imagecodecs.dicomrle_decode(frame, np.dtype("<u2")))
-    if len(decoded) != 2 * pixels:
-        raise ValueError(f"decoded {len(decoded)} bytes, declared {2 * pixels}")
+    check_jpeg(frame, (rows, columns))
+    decoded = np.asarray(DECODERS[syntax](frame))
+    if decoded.shape != (rows, columns) or decoded.dtype not in (np.uint8, np.uint16, np.int16):
+        raise ValueError(f"{decoded.shape} {decoded.dtype} decoded instead of {shape}")
     return decoded
 
 
-def _significant_bits(raw: Array, dataset: Dataset) -> Array:
-    """Drop what stands above BitsStored and extend the sign (PS3.5 8.1.1)."""
-    spare = 16 - int(dataset.get("BitsStored") or 16)
-    if int(dataset.get("PixelRepresentation") or 0) == 1:
-        return (raw << spare).view(np.int16) >> spare
-    return (raw << spare) >> spare
+def _decode_rle(frame: bytes, pixels: int) -> Array:
+    """Decode the two byte planes of a 16-bit RLE frame (PS3.5 annex G), most significant first."""
+    if len(frame) < 64:
+        raise ValueError("the RLE header is cut off")
+    segments, first, second = struct.unpack_from("<III", frame)
+    if segments != 2 or not 64 <= first <= second < len(frame):
+        raise ValueError("the RLE header does not describe two byte planes")
+    decoded = np.frombuffer(imagecodecs.dicomrle_decode(frame, np.dtype("<u2")), np.uint16)
+    if decoded.size != pixels:
+        raise ValueError(f"{decoded.size} pixels decoded instead of {pixels}")
+    return decoded
 
 
-def rescale_to_hu(stored: Array, dataset: Dataset) -> tuple[NDArray[np.int16], int]:
-    """Turn stored values into HU = stored x RescaleSlope + RescaleIntercept (PS3.3 C.11.1.1.2).
+def to_hu(words: Plane, stored: Stored) -> Tally:
+    """Turn stored words into HU in place: stored x slope + intercept (PS3.3 C.11.1.1.2).
 
-    Padding becomes air before anything else can interpolate it.
+    Padding becomes air before anything can interpolate it.
 
-    Returns
-    -------
-    hu : ndarray of int16
-    saturated : int
-        How many pixels exceeded 32767 HU.
+    Parameters
+    ----------
+    words : ndarray of int16, contiguous
+        16-bit words as stored; unsigned ones are meant where `stored` says so.
+    stored : Stored
+        Sign, bits, padding, slope and intercept.
     """
-    slope, intercept = float(dataset.RescaleSlope), float(dataset.RescaleIntercept)
-    hu = np.rint(stored.astype(np.float64) * slope + intercept)
-    hu[_padding(stored, dataset)] = AIR_HU
+    spilled = _significant_bits(words, stored)
+    values: Array = words if stored.signed else words.view(np.uint16)
+    padding = None
+    if stored.padding is not None:
+        first, last = stored.padding
+        padding = values == first if first == last else (values >= first) & (values <= last)
+    saturated = _rescale(words, values, stored)
+    if padding is not None:
+        if saturated:
+            saturated -= int(np.count_nonzero(words[padding] == INT16_MAX))
+        np.copyto(words, AIR_HU, where=padding)
+    return Tally(saturated, spilled)
+
+
+def _significant_bits(words: Plane, stored: Stored) -> bool:
+    """Drop what stands above BitsStored and extend the sign (PS3.5 8.1.1); say whether it was."""
+    spare = 16 - stored.bits_stored
+    if not spare:
+        return False
+    if not stored.signed:
+        highest = (1 << stored.bits_stored) - 1
+        spilled = bool(words.view(np.uint16).max() > highest)
+        if spilled:
+            words &= np.int16(highest)
+        return spilled
+    high = words.view(np.uint16) >> stored.bits_stored
+    np.left_shift(words, spare, out=words)
+    np.right_shift(words, spare, out=words)
+    extended = words.view(np.uint16) >> stored.bits_stored
+    return bool(((high != 0) & (high != extended)).any())
+
+
+def _rescale(words: Plane, values: Array, stored: Stored) -> int:
+    """Rescale into `words`, of which `values` is a view; return how many pixels saturated."""
+    intercept = stored.intercept
+    if stored.slope == 1 and intercept.is_integer() and abs(intercept) <= 2 * INT16_MAX:
+        low, high = _range(values, stored)
+        if low + intercept >= INT16_MIN and high + intercept <= INT16_MAX:
+            # Within range the sum is exact, whether the words are read as signed or not.
+            words += np.uint16(int(intercept) & 0xFFFF).view(np.int16)
+            if low + intercept < AIR_HU:
+                np.maximum(words, AIR_HU, out=words)
+            return 0
+    hu = np.rint(values * np.float64(stored.slope) + intercept)
     saturated = int(np.count_nonzero(hu > INT16_MAX))
-    return np.clip(hu, AIR_HU, INT16_MAX).astype(np.int16), saturated
+    words[...] = np.clip(hu, AIR_HU, INT16_MAX)
+    return saturated
 
 
-def _padding(stored: Array, dataset: Dataset) -> NDArray[np.bool_]:
-    """Return where padding stands (PS3.3 C.7.5.1.1.2), its value read in the pixels' own sign.
-
-    Writers often state the value with the other sign: 63536 stands for -2000.
-    """
-    value = dataset.get("PixelPaddingValue")
-    if value is None:
-        return np.zeros(stored.shape, bool)
-    limit = dataset.get("PixelPaddingRangeLimit")
-    wrap = functools.partial(_in_sign, signed=stored.dtype == np.int16)
-    ends = sorted((wrap(value), wrap(value if limit is None else limit)))
-    return np.asarray((stored >= ends[0]) & (stored <= ends[1]))
-
-
-def _in_sign(value: int | bytes, *, signed: bool) -> int:
-    number = int.from_bytes(value, "little") if isinstance(value, bytes) else int(value)
-    number &= 0xFFFF
-    return number - 0x10000 if signed and number > 0x7FFF else number
-
-
-def pixel_digest(path: Path) -> str:
-    """Return a digest of a file's stored pixel bytes, to tell a copy from a contradiction."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        dataset = pydicom.dcmread(path, specific_tags=["PixelData"])
-    return hashlib.sha256(dataset.get("PixelData", b"")).hexdigest()
+def _range(values: Array, stored: Stored) -> tuple[int, int]:
+    """Return bounds of the stored values: those of their bits where these suffice."""
+    if stored.bits_stored < 15:
+        half = 1 << (stored.bits_stored - 1)
+        return (-half, half - 1) if stored.signed else (0, 2 * half - 1)
+    return int(values.min()), int(values.max())

@@ -1,4 +1,4 @@
-"""Which slices make the volume, in which order, and whether they really make one."""
+"""Which slices can stand in one volume, and which of several volumes is the chest."""
 
 import dataclasses
 import itertools
@@ -9,77 +9,128 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungfish.dicom.headers import Header
+from lungfish.dicom.kernels import softness
 from lungfish.errors import Refusal
 
 Group = list[Header]
-POSITION_TOLERANCE_MM = 0.01
-"""Slices nearer than this along the normal stand at one place."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Geometry:
-    """The grid of ordered slices.
-
-    Attributes
-    ----------
-    affine : ndarray of float64, shape (4, 4)
-        Maps (column, row, slice, 1) to LPS mm.
-    spacing_mm : tuple of 3 floats
-        Along (slice, row, column).
-    size : tuple of 3 int
-        Slices, rows, columns.
-    largest_gap_mm : float
-        Largest distance of neighbouring slices along the normal.
-    """
-
-    affine: NDArray[np.float64]
-    spacing_mm: tuple[float, float, float]
-    size: tuple[int, int, int]
-    largest_gap_mm: float
+AXIAL_COSINE = 0.8
+CHEST_MM = 300.0
+"""What a chest is high; a scan that covers more is no better for it."""
+PROJECTIONS = frozenset({"MIP", "MINIP", "MPR THICK", "AVERAGE", "PROJECTION IMAGE", "CSA MIP"})
+OTHER_PLANE_DEGREES = 20.0
+BEYOND_MM = 10.0
 
 
 def normal(header: Header) -> NDArray[np.float64]:
     """Return the slice's unit normal, row direction x column direction (PS3.3 C.7.6.2.1.1)."""
-    cross = np.cross(header.orientation[:3], header.orientation[3:])
-    return np.asarray(cross / np.linalg.norm(cross))
+    (a, b, c), (d, e, f) = header.orientation[:3], header.orientation[3:]
+    cross = np.array([b * f - c * e, c * d - a * f, a * e - b * d])
+    return np.asarray(cross / np.sqrt(cross @ cross))
 
 
-def place_mm(header: Header) -> float:
-    """Return where the slice lies along its own normal, in mm."""
-    return float(np.dot(header.position_mm, normal(header)))
+def places_mm(group: Group) -> NDArray[np.float64]:
+    """Return where slices lie along the normal of the first, in mm."""
+    return np.array([header.position_mm for header in group]) @ normal(group[0])
 
 
 def group_slices(headers: Sequence[Header]) -> list[Group]:
     """Put slices together that can stand in one volume.
 
     Equal series, frame of reference, orientation to 1e-3, matrix and pixel spacing to 1e-4 mm.
-    Where two acquisitions of one series overlap in space they are told apart too.
+    Where acquisitions or phases of one series overlap in space they are told apart too.
     """
     groups: dict[tuple[object, ...], Group] = defaultdict(list)
     for header in headers:
-        orientation = tuple(round(value, 3) + 0.0 for value in header.orientation)
         spacing = tuple(round(value, 4) for value in header.pixel_spacing_mm)
-        key = (header.series_uid, header.frame_uid, orientation, header.rows, header.columns)
-        groups[(*key, spacing)].append(header)
-    return [part for group in groups.values() for part in _acquisitions(group)]
+        key = (header.series_uid, header.frame_uid, header.rows, header.columns, spacing)
+        groups[key].append(header)
+    return [
+        part
+        for group in groups.values()
+        for alike in _by_orientation(group)
+        for part in _by_acquisition(alike)
+    ]
 
 
-def _acquisitions(group: Group) -> list[Group]:
-    """Split a group by AcquisitionNumber where its acquisitions overlap along the normal."""
-    parts: dict[int | None, Group] = defaultdict(list)
+def _by_orientation(group: Group) -> list[Group]:
+    """Split where direction cosines differ by more than what rounding makes of them.
+
+    Against the first slice of each part and not by rounded values, on whose edges noise falls.
+    """
+    parts: list[Group] = []
     for header in group:
-        parts[header.acquisition].append(header)
-    spans = sorted((min(map(place_mm, part)), max(map(place_mm, part))) for part in parts.values())
+        for part in parts:
+            pairs = zip(header.orientation, part[0].orientation, strict=True)
+            if max(abs(a - b) for a, b in pairs) <= 1e-3:
+                part.append(header)
+                break
+        else:
+            parts.append([header])
+    return parts
+
+
+def _by_acquisition(group: Group) -> list[Group]:
+    """Split by acquisition and phase where these overlap along the normal."""
+    parts: dict[tuple[int | None, int | None], Group] = defaultdict(list)
+    for header in group:
+        parts[header.acquisition, header.temporal].append(header)
+    if len(parts) == 1:
+        return [group]
+    direction = normal(group[0])
+    along = [[float(np.dot(h.position_mm, direction)) for h in part] for part in parts.values()]
+    spans = sorted((min(places), max(places)) for places in along)
     overlap = any(after[0] <= before[1] for before, after in itertools.pairwise(spans))
     return list(parts.values()) if overlap else [group]
 
 
-def choose(groups: Sequence[Group], series: str) -> Group:
+@dataclasses.dataclass(frozen=True)
+class Merit:
+    """What the choice between series looks at, in this order; more is better.
+
+    Attributes
+    ----------
+    plain : bool
+        No projection (MIP) of thick slabs.
+    axial : bool
+        The normal lies within 37 degrees of the body's axis.
+    thin : bool
+        Slices no farther apart than `index.thin_mm`.
+    chest_mm : int
+        Extent along the normal, at most 300 mm, rounded to 10 mm.
+    soft : int
+        1 for a soft kernel, 0 for one that is not known, -1 for a sharp one.
+    slices : int
+        How many.
+    """
+
+    plain: bool
+    axial: bool
+    thin: bool
+    chest_mm: int
+    soft: int
+    slices: int
+
+
+def merit(group: Group, *, thin_mm: float) -> Merit:
+    """Return what speaks for a group."""
+    first = group[0]
+    places = np.sort(places_mm(group))
+    distance = float(np.median(np.diff(places))) if len(places) > 1 else np.inf
+    return Merit(
+        plain=not PROJECTIONS & {part.upper() for part in first.image_type},
+        axial=bool(abs(normal(first)[2]) > AXIAL_COSINE),
+        thin=distance <= thin_mm,
+        chest_mm=10 * round(min(float(np.ptp(places)), CHEST_MM) / 10),
+        soft=softness(first.kernel),
+        slices=len(group),
+    )
+
+
+def choose(groups: Sequence[Group], series: str, *, thin_mm: float) -> tuple[Group, str]:
     """Choose the group that becomes the volume.
 
-    The rule, in order: the series asked for; axial before others; more of the patient covered
-    (to 10 mm); a soft before a sharp kernel is left to the asker; more slices; the lower series
-    UID, so that the choice never depends on file names.
+    The rule: the series asked for; else by `Merit`, its fields in their order; else the lower
+    series UID and acquisition, so that the choice never depends on file names.
 
     Parameters
     ----------
@@ -87,6 +138,14 @@ def choose(groups: Sequence[Group], series: str) -> Group:
         As `group_slices` gives them; not empty.
     series : str
         SeriesInstanceUID wanted, or empty.
+    thin_mm : float
+        Largest distance of slices that counts as thin, in mm.
+
+    Returns
+    -------
+    group : list of Header
+    rule : str
+        Which point decided against the next best, with both numbers.
 
     Raises
     ------
@@ -95,136 +154,77 @@ def choose(groups: Sequence[Group], series: str) -> Group:
     """
     wanted = [group for group in groups if series in ("", group[0].series_uid)]
     if not wanted:
+        found = len({group[0].series_uid for group in groups})
         raise Refusal(
             "series-not-found",
-            f"the series named in the sheet is not among the {len(groups)} found here: "
-            "correct the series column or leave it empty",
+            f"the series named in the sheet is not among the {found} found here: correct the "
+            "series column or leave it empty",
         )
 
-    def rank(group: Group) -> tuple[bool, int, int, str, int]:
-        places = [place_mm(header) for header in group]
-        axial = abs(normal(group[0])[2]) > 0.8
-        extent = round((max(places) - min(places)) / 10)
-        acquisition = -(group[0].acquisition or 0)
-        return axial, extent, len(group), group[0].series_uid, acquisition
+    def rank(group: Group) -> tuple[object, ...]:
+        values = dataclasses.astuple(merit(group, thin_mm=thin_mm))
+        return (*values, [-ord(letter) for letter in group[0].series_uid], *_earlier(group))
 
-    return max(wanted, key=rank)
-
-
-def order(group: Group) -> Group:
-    """Sort slices along their normal; InstanceNumber only breaks ties."""
-    return sorted(group, key=lambda header: (round(place_mm(header), 3), header.instance or 0))
+    ranked = sorted(wanted, key=rank, reverse=True)
+    if series:
+        return ranked[0], "named in the sheet"
+    return ranked[0], _deciding(ranked, thin_mm)
 
 
-def find_geometry(slices: Sequence[Header], *, minimum_slices: int) -> Geometry:
-    """Check that ordered slices stand on a regular grid, and return it.
-
-    The spacing is the distance of the first and the last slice over n - 1; SliceThickness,
-    SpacingBetweenSlices and SliceLocation are not asked.
-
-    Parameters
-    ----------
-    slices : sequence of Header
-        Ordered, without duplicates.
-    minimum_slices : int
-        Fewer are refused.
-
-    Raises
-    ------
-    Refusal
-        ``too-few-slices``, ``duplicate-positions``, ``missing-slices``, ``irregular-spacing``,
-        ``gantry-tilt`` or ``oblique``, with the number that decided.
-    """
-    if len(slices) < minimum_slices:
-        raise Refusal(
-            "too-few-slices",
-            f"{len(slices)} slices at different places, at least {minimum_slices} are needed: "
-            "give the folder of a whole chest series",
-        )
-    positions = np.array([header.position_mm for header in slices])
-    steps = np.diff([place_mm(header) for header in slices])
-    _check_steps(steps, slices)
-    step = (positions[-1] - positions[0]) / (len(slices) - 1)
-    _check_line(positions, step)
-    _check_direction(slices[0], step)
-    return _grid(slices, positions[0], step, float(steps.max()))
+def _earlier(group: Group) -> tuple[int, int]:
+    return -(group[0].acquisition or 0), -(group[0].temporal or 0)
 
 
-def _check_steps(steps: NDArray[np.float64], slices: Sequence[Header]) -> None:
-    """Refuse gaps, repeated places and uneven spacing."""
-    usual = float(np.median(steps))
-    tolerance = max(POSITION_TOLERANCE_MM, 0.1 * usual)
-    widest = int(steps.argmax())
-    between = f"files {slices[widest].number} and {slices[widest + 1].number}"
-    if steps.min() < POSITION_TOLERANCE_MM:
-        pair = int(steps.argmin())
-        raise Refusal(
-            "duplicate-positions",
-            f"files {slices[pair].number} and {slices[pair + 1].number} lie at one place with "
-            "different pixels: remove the wrong one, or name the series in the sheet",
-        )
-    if steps[widest] > 1.5 * usual:
-        raise Refusal(
-            "missing-slices",
-            f"{steps[widest]:.2f} mm between {between} where slices are {usual:.2f} mm apart: "
-            "find the missing slices",
-        )
-    if np.abs(steps - usual).max() > tolerance:
-        raise Refusal(
-            "irregular-spacing",
-            f"slices lie {steps.min():.2f} to {steps.max():.2f} mm apart, {tolerance:.2f} mm of "
-            f"deviation is allowed; the widest gap is between {between}",
-        )
+def _deciding(ranked: Sequence[Group], thin_mm: float) -> str:
+    """Return the first point of merit in which the best differs from the next."""
+    if len(ranked) == 1:
+        return "the only one"
+    best, second = (dataclasses.asdict(merit(group, thin_mm=thin_mm)) for group in ranked[:2])
+    for point, value in best.items():
+        if value != second[point]:
+            return f"{point}: {value} against {second[point]}"
+    return "the first of equals"
 
 
-def _check_line(positions: NDArray[np.float64], step: NDArray[np.float64]) -> None:
-    """Refuse slices that do not follow one straight line."""
-    expected = positions[0] + np.arange(len(positions))[:, None] * step
-    worst = float(np.linalg.norm(positions - expected, axis=1).max())
-    allowed = max(0.05, 0.1 * float(np.linalg.norm(step)))
-    if worst > allowed:
-        raise Refusal(
-            "irregular-spacing",
-            f"a slice lies {worst:.2f} mm off the line of the others, {allowed:.2f} mm is allowed",
-        )
+def difference(one: Header, other: Header) -> str:
+    """Return in which way two slices of one series cannot stand in one volume."""
+    if angle_degrees(one, other) >= OTHER_PLANE_DEGREES:
+        return "orientation"
+    if (one.rows, one.columns) != (other.rows, other.columns):
+        return "matrix"
+    if one.frame_uid != other.frame_uid:
+        return "frame of reference"
+    if max(abs(a - b) for a, b in zip(one.orientation, other.orientation, strict=True)) > 1e-3:
+        return "orientation"
+    pairs = zip(one.pixel_spacing_mm, other.pixel_spacing_mm, strict=True)
+    if max(abs(a - b) for a, b in pairs) > 5e-5:
+        return "pixel spacing"
+    return "acquisition"
 
 
-def _check_direction(header: Header, step: NDArray[np.float64]) -> None:
-    """Refuse a tilted gantry and axes that are not the patient's."""
-    cosine = np.dot(step, normal(header)) / np.linalg.norm(step)
-    tilt = float(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
-    if tilt > 0.2:
-        raise Refusal(
-            "gantry-tilt",
-            f"the slices are sheared by {tilt:.1f} degrees (tilted gantry), 0.2 is allowed: "
-            "give a series that was acquired or reformatted without tilt",
-        )
-    axes = np.array([header.orientation[:3], header.orientation[3:], normal(header)])
-    off = float(np.degrees(np.arccos(np.clip(np.abs(axes).max(axis=1).min(), -1, 1))))
-    if off > 0.5:
-        raise Refusal(
-            "oblique",
-            f"the slices are turned by {off:.1f} degrees against the patient's axes, 0.5 is "
-            "allowed: give an axial, coronal or sagittal series",
-        )
+def angle_degrees(one: Header, other: Header) -> float:
+    """Return the angle between the planes of two slices, 0 to 90 degrees."""
+    cosine = abs(float(np.dot(normal(one), normal(other))))
+    return float(np.degrees(np.arccos(min(cosine, 1.0))))
 
 
-def _grid(
-    slices: Sequence[Header],
-    origin: NDArray[np.float64],
-    step: NDArray[np.float64],
-    largest_gap_mm: float,
-) -> Geometry:
-    first = slices[0]
-    row_mm, column_mm = first.pixel_spacing_mm  # between rows, between columns: PS3.3 10.7.1.3
-    affine = np.eye(4)
-    affine[:3, 0] = np.array(first.orientation[:3]) * column_mm
-    affine[:3, 1] = np.array(first.orientation[3:]) * row_mm
-    affine[:3, 2] = step
-    affine[:3, 3] = origin
-    spacing = (float(np.linalg.norm(step)), row_mm, column_mm)
-    size = (len(slices), first.rows, first.columns)
-    return Geometry(affine, spacing, size, largest_gap_mm)
+def reaches_beyond(group: Group, groups: Sequence[Group]) -> list[str]:
+    """Tell where another acquisition of the chosen series reaches farther along the body."""
+    said = []
+    own = np.array([header.position_mm for header in group]) @ normal(group[0])
+    for other in groups:
+        if other is group or other[0].series_uid != group[0].series_uid:
+            continue
+        if difference(group[0], other[0]) != "acquisition":
+            continue
+        far = np.array([header.position_mm for header in other]) @ normal(group[0])
+        beyond = max(float(own.min() - far.min()), float(far.max() - own.max()))
+        if beyond > BEYOND_MM:
+            said.append(
+                f"another acquisition of this series ({len(other)} slices) reaches {beyond:.0f} mm "
+                "farther along the body than the one that is used"
+            )
+    return said
 
 
 def describe(group: Group) -> dict[str, object]:
@@ -239,4 +239,5 @@ def describe(group: Group) -> dict[str, object]:
         "kvp": first.kvp,
         "mas": first.mas,
         "slices": len(group),
+        "lossy": any(header.lossy for header in group),
     }

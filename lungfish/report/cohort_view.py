@@ -117,7 +117,7 @@ def _why_in(row: Row, lungs: Record) -> str:
     if row.get("verdict") != "review":
         return use
     reasons = "; ".join(str(reason) for reason in lungs.get("reasons", ()))
-    return f"{use} Look at the lungs: {reasons or 'see the page'}."
+    return f"{use} Look at {f'the lungs: {reasons}' if reasons else 'the scan: see its page'}."
 
 
 def view_acquisition(inputs: CohortInputs) -> View | None:

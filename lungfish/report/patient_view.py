@@ -35,8 +35,9 @@ NEXT_STEP = (
 def view_heading(inputs: PatientInputs) -> View:
     """Say first whether the patient is in, why not, what to do, and how the mask was judged."""
     row, lungs = inputs.cohort, inputs.lungs or {}
+    scan = (inputs.volumes or {}).get("reasons") or []
     refused = row["status"] != "ok"
-    verdict = str(lungs.get("verdict") or row.get("verdict") or "")
+    verdict = str(row.get("verdict") or lungs.get("verdict") or "")
     return {
         "refused": refused,
         "code": row["code"],
@@ -44,7 +45,7 @@ def view_heading(inputs: PatientInputs) -> View:
         "next": NEXT_STEPS.get(row["code"], NEXT_STEP),
         "verdict": verdict,
         "meaning": VERDICTS.get(verdict, ""),
-        "reasons": [sentence(reason) for reason in lungs.get("reasons") or ()],
+        "reasons": [sentence(reason) for reason in [*scan, *(lungs.get("reasons") or [])]],
         "label": row["label"] or "none",
         "fold": row["fold"] or "none",
     }
@@ -96,10 +97,21 @@ def view_scan(inputs: PatientInputs) -> View:
             for key, name, unit in ACQUISITION
         ]
     if geometry:
-        facts += _geometry_facts(geometry)
+        facts += _series_facts(index) + _geometry_facts(geometry)
     if _has_volume(inputs):
         facts += _volume_facts(volumes)
     return {"facts": facts, "fates": _count_fates(index)}
+
+
+def _series_facts(index: Record) -> list[View]:
+    """Say why this series was chosen, and what a person should know of it."""
+    series = index.get("series") or {}
+    found = series.get("series_found") or 1
+    facts = [{"name": "Noticed", "value": sentence(text)} for text in index.get("findings") or []]
+    if found > 1:
+        why = f"{found} series in the folder; chosen by {series.get('rule') or 'the sheet'}"
+        facts.append({"name": "Series", "value": why})
+    return facts
 
 
 def _geometry_facts(geometry: Mapping[str, Any]) -> list[View]:
@@ -117,6 +129,11 @@ def _geometry_facts(geometry: Mapping[str, Any]) -> list[View]:
             "name": "Widest gap between slice centres",
             "value": _fact(geometry.get("largest_gap_mm"), "mm"),
         },
+        {"name": "Gantry tilt", "value": _fact(geometry.get("tilt_degrees"), "degrees")},
+        {
+            "name": "Turned against the patient's axes",
+            "value": _fact(geometry.get("oblique_degrees"), "degrees"),
+        },
     ]
 
 
@@ -126,7 +143,9 @@ def _volume_facts(volumes: Record) -> list[View]:
         {"name": "Volume spacing (z x y x x)", "value": triple(volumes.get("spacing_mm"), 3, "mm")},
         {"name": "Volume size (z x y x x)", "value": triple(volumes.get("size"), 0, "voxels")},
         {"name": "Saturated values", "value": _fact(volumes.get("saturated"), "voxels")},
-        {"name": "Filled values", "value": _fact(volumes.get("filled"), "voxels")},
+        {"name": "Slices filled in", "value": _fact(volumes.get("filled"), "slices")},
+        {"name": "Air (about -1000 is right)", "value": _fact(volumes.get("air_hu"), "HU")},
+        {"name": "Soft tissue (0 to 100 is right)", "value": _fact(volumes.get("tissue_hu"), "HU")},
         {"name": "Content hash (SHA-256)", "value": str(volumes.get("content_hash") or ABSENT)},
     ]
 

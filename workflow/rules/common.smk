@@ -1,7 +1,9 @@
 # Reads and checks the configuration and the sheet; names what the rules look up.
 import json
 import os
+import shlex
 import sys
+import time
 
 ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT))
@@ -11,6 +13,9 @@ from snakemake.exceptions import WorkflowError
 from lungfish import cohort, provenance, runs, samples
 from lungfish.errors import InputError
 from lungfish.randomness import stable_hash
+from lungfish.records import read_table
+
+STARTED = time.time()
 
 # Commands find the library and their Python through the environment, and not by a path in a rule:
 # a path in a rule would rerun everything when the clone is moved.
@@ -111,10 +116,38 @@ def sheet_digest():
 
 def dicom_folder(wildcards):
     """Return a patient's DICOM: the sheet's folder, or what the phantom stage makes."""
+    if SAMPLE[wildcards.patient].dicom is None:
+        return f"results/phantom/{wildcards.patient}/dicom"
+    return str(LINKS / wildcards.patient)
+
+
+def link_scans():
+    """Give each folder of the sheet a link that is called by the sheet's name for the patient.
+
+    Snakemake writes the names of inputs into its logs and its records, and a folder is often
+    called by the patient's name.
+    """
+    LINKS.mkdir(parents=True, exist_ok=True)
+    for sample in SAMPLES:
+        link = LINKS / sample.patient
+        if sample.dicom is None or (link.exists() and link.samefile(sample.dicom)):
+            continue
+        link.unlink(missing_ok=True)
+        link.symlink_to(sample.dicom.resolve())
+
+
+LINKS = Path(".snakemake/lungfish/scans")
+if workflow.is_main_process:
+    link_scans()
+
+
+def folder_digest(wildcards):
+    """Return a digest of where the sheet says a scan is: another place may be another scan."""
     folder = SAMPLE[wildcards.patient].dicom
     if folder is None:
-        return f"results/phantom/{wildcards.patient}/dicom"
-    return str(folder) if folder.is_absolute() else os.path.relpath(folder)
+        return ""
+    place = folder if folder.is_absolute() else os.path.relpath(folder)
+    return f"{stable_hash(str(place)):016x}"
 
 
 def truths(wildcards):
@@ -169,5 +202,24 @@ def show_summary():
         print(summary.read_text(encoding="utf-8"), end="", file=sys.stderr)
 
 
+def show_recheck():
+    """Print what a recheck of this very run found, and the command that takes it up."""
+    summary = Path("results/recheck/summary.txt")
+    if not summary.is_file() or summary.stat().st_mtime < STARTED:
+        return
+    print(summary.read_text(encoding="utf-8"), end="", file=sys.stderr)
+    rows = read_table(Path("results/recheck/recheck.tsv"))
+    rewritten = [row["patient"] for row in rows if row["status"] == "rewritten"]
+    files = expand("results/index/{patient}.json", patient=rewritten)
+    if files:
+        typed = [word for word in sys.argv[1:] if word != "recheck"]
+        line = shlex.join(["snakemake", *typed, "--forcerun", *files])
+        print(
+            f"To take up what was rewritten, and all that follows:\n  {line}",
+            file=sys.stderr,
+        )
+
+
 onsuccess:
     show_summary()
+    show_recheck()

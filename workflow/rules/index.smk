@@ -14,6 +14,7 @@ rule index:
         mem_mb=memory(1000),
         runtime=minutes(20),
     params:
+        folder=folder_digest,
         series=lambda wildcards: SAMPLE[wildcards.patient].series,
         settings=settings("index"),
         code=code("index"),
