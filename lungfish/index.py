@@ -155,7 +155,7 @@ def _refuse_problem(hurt: Sequence[Header], headers: Sequence[Header]) -> None:
         f"{len(alike)} of {len(headers)} CT slices have {first.problem} (first: file "
         f"{first.number}): {remedy}"
         if first.code != "damaged-files"
-        else f"{len(alike)} of {len(headers)} CT slices are cut off (first: file {first.number}): "
+        else f"{len(alike)} of {len(headers)} CT slices are cut off or damaged (first: file {first.number}): "
         f"{remedy}",
     )
 

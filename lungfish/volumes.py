@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from lungfish.dicom.acquired import Acquired, read_acquired
 from lungfish.dicom.plausibility import review, sample_counts
+from lungfish.errors import Refusal
 from lungfish.records import Record, accepted, require_ok
 from lungfish.resampling import Interpolation, to_patient_grid
 from lungfish.volume import AIR_HU, Volume, spacing_of, to_index, to_mm
@@ -78,9 +79,10 @@ def build_volume(
         If the index refused, the scan is too large, a file changed since or cannot be decoded.
     """
     require_ok(index)
+    spacing = None if settings.spacing_mm == "native" else float(settings.spacing_mm)
+    check_size(index["geometry"], spacing_mm=spacing, max_gb=settings.max_gb)
     acquired = read_acquired(folder, index, max_gb=settings.max_gb, salt=salt, threads=threads)
     counts = sample_counts(acquired.hu)
-    spacing = None if settings.spacing_mm == "native" else float(settings.spacing_mm)
     volume = to_patient_grid(
         acquired.hu,
         acquired.affine,
@@ -102,6 +104,38 @@ def build_volume(
         "filled": index["geometry"]["missing"],
     }
     return volume, record | review(counts)
+
+
+def check_size(geometry: Record, *, spacing_mm: float | None, max_gb: float) -> None:
+    """Refuse a scan whose volume along the patient's axes would be too large.
+
+    Parameters
+    ----------
+    geometry : dict
+        Of the index record.
+    spacing_mm : float or None
+        Of the volume in mm; None for the acquired spacings.
+    max_gb : float
+        GB of int16 HU allowed.
+
+    Raises
+    ------
+    Refusal
+        ``too-large``.
+    """
+    _, rows, columns = geometry["size"]
+    ends = np.array([columns - 1, rows - 1, geometry["places"][-1]])
+    affine = np.array(geometry["affine"])[:3, :3]
+    acquired = np.linalg.norm(affine, axis=0)
+    nearest = np.abs(affine / acquired).argmax(axis=1)  # the index axis along x, y and z
+    steps = acquired[nearest] if spacing_mm is None else np.full(3, spacing_mm)
+    gigabytes = 2e-9 * float(np.prod(np.abs(affine) @ ends / steps + 1))
+    if gigabytes > max_gb:
+        raise Refusal(
+            "too-large",
+            f"the volume would have {gigabytes:.1f} GB of HU, {max_gb:.1f} GB is allowed: raise "
+            "volumes.max_gb if this is right",
+        )
 
 
 def content_hash(acquired: Acquired) -> str:

@@ -172,6 +172,16 @@ def test_size_is_checked_before_decoding(series):
         build(series.write(), Settings(max_gb=1e-9))
 
 
+def test_size_is_checked_before_resampling(series):
+    series.spacing_mm = (60.0, 1.25, 1.0)
+    folder = series.write()
+    whole = 541 * 17 * 12 * 2e-9  # at 1 mm
+    with pytest.raises(Refusal, match=r"too-large: the volume would have"):
+        build(folder, Settings(max_gb=0.9 * whole))
+    assert build(folder, Settings(max_gb=1.1 * whole))[1]["size"] == (541, 17, 12)
+    assert build(folder, Settings(spacing_mm="native", max_gb=0.9 * whole))[1]["status"] == "ok"
+
+
 def test_a_file_that_changed_since_is_noticed(series):
     folder = series.write()
     record = index_folder(folder, settings=IndexSettings())

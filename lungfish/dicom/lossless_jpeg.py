@@ -44,13 +44,15 @@ class Scan:
     start: int
 
 
-def decode_lossless_jpeg(frame: bytes) -> Array:
+def decode_lossless_jpeg(frame: bytes, out: Array | None = None) -> Array:
     """Decode a lossless JPEG.
 
     Parameters
     ----------
     frame : bytes
         A whole stream with its end marker.
+    out : ndarray of uint16, shape (rows, columns), optional
+        To decode into.
 
     Returns
     -------
@@ -61,7 +63,7 @@ def decode_lossless_jpeg(frame: bytes) -> Array:
     ValueError
         If the pixels need more or fewer bits than the stream has.
     """
-    decoded = np.asarray(imagecodecs.jpeg_decode(frame))
+    decoded = np.asarray(imagecodecs.jpeg8_decode(frame, out=out))
     scan = read_scan(frame)
     if scan.plain and decoded.ndim == 2:
         end = frame.rfind(b"\xff\xd9")

@@ -28,7 +28,7 @@ RLE_LOSSLESS = "1.2.840.10008.1.2.5"
 _LISTENING = threading.Lock()
 
 
-def decode_htj2k(frame: bytes) -> Any:
+def decode_htj2k(frame: bytes, out: Array | None = None) -> Any:
     """Decode HTJ2K, and raise what the decoder meets.
 
     OpenJPH's errors arise where imagecodecs cannot raise them, so that Python would only print
@@ -39,7 +39,7 @@ def decode_htj2k(frame: bytes) -> Any:
         before = sys.unraisablehook
         sys.unraisablehook = lambda unraisable: heard.append(unraisable.exc_type.__name__)
         try:
-            decoded = imagecodecs.htj2k_decode(frame)
+            decoded = imagecodecs.htj2k_decode(frame, out=out)
         finally:
             sys.unraisablehook = before
     if heard:
@@ -48,7 +48,7 @@ def decode_htj2k(frame: bytes) -> Any:
 
 
 # By name and not by what happens to be installed: what a decoder does with damaged data differs.
-DECODERS: dict[str, Callable[[bytes], Any]] = {
+DECODERS: dict[str, Callable[..., Any]] = {
     "1.2.840.10008.1.2.4.57": decode_lossless_jpeg,
     "1.2.840.10008.1.2.4.70": decode_lossless_jpeg,
     "1.2.840.10008.1.2.4.80": imagecodecs.jpegls_decode,
@@ -132,8 +132,9 @@ def _fill(words: Plane, stream: Stream, stored: Stored) -> None:
         return
     spans = frame_spans(stream, stored.at, stored.frames)[stored.frame]
     frame = read_frame(stream, spans, most=2 * words.nbytes + (1 << 16))
-    decoded = _decode(frame, stored.syntax, words.shape)
-    words[...] = decoded.view(np.int16) if decoded.dtype == np.uint16 else decoded
+    decoded = _decode(frame, stored.syntax, words)
+    if not np.shares_memory(decoded, words):
+        words[...] = decoded.view(np.int16) if decoded.dtype == np.uint16 else decoded
 
 
 def _fill_native(words: Plane, stream: Stream, stored: Stored) -> None:
@@ -152,17 +153,21 @@ def _fill_native(words: Plane, stream: Stream, stored: Stored) -> None:
         words.byteswap(inplace=True)
 
 
-def _decode(frame: bytes, syntax: str, shape: tuple[int, ...]) -> Array:
-    """Decode one compressed frame to 16-bit words, or refuse it."""
-    rows, columns = shape
+def _decode(frame: bytes, syntax: str, words: Plane) -> Array:
+    """Decode one compressed frame, straight into `words` where its samples are alike."""
+    rows, columns = words.shape
     if syntax == RLE_LOSSLESS:
         return _decode_rle(frame, rows * columns).reshape(rows, columns)
     if syntax not in DECODERS:
         raise ValueError(f"transfer syntax {syntax} is not among those that CT comes in")
     check_jpeg(frame, (rows, columns))
-    decoded = np.asarray(DECODERS[syntax](frame))
+    decode = DECODERS[syntax]
+    try:
+        return np.asarray(decode(frame, out=words.view(np.uint16)))
+    except ValueError:  # 8 bits, or signed: the decoder shall choose its type, or say what is wrong
+        decoded = np.asarray(decode(frame))
     if decoded.shape != (rows, columns) or decoded.dtype not in (np.uint8, np.uint16, np.int16):
-        raise ValueError(f"{decoded.shape} {decoded.dtype} decoded instead of {shape}")
+        raise ValueError(f"{decoded.shape} {decoded.dtype} decoded instead of {words.shape}")
     return decoded
 
 

@@ -1,6 +1,7 @@
 """The files of a folder or of a zip, numbered, and bounded reading from them."""
 
 import dataclasses
+import functools
 import os
 import zipfile
 import zlib
@@ -65,7 +66,8 @@ class Source:
             with FileStream(self.path) as stream:
                 yield stream
         else:
-            with zipfile.ZipFile(self.path) as archive, archive.open(self.member) as member:
+            archive = _archive(self.path, self.path.stat().st_mtime_ns)
+            with archive.open(self.member) as member:
                 yield MemberStream(member, archive.getinfo(self.member).file_size)
 
 
@@ -110,6 +112,7 @@ class InflatedStream:
     """The data set of a deflated file (PS3.5 A.5), inflated only as far as it is asked for."""
 
     BLOCK = 1 << 16
+    LONGEST_TAIL = 1 << 20
 
     def __init__(self, stream: Stream, start: int) -> None:
         self._stream, self.start = stream, start
@@ -118,6 +121,19 @@ class InflatedStream:
 
     def read(self, offset: int, count: int) -> bytes:
         """Return at most `count` bytes from `offset` of the inflated data set."""
+        return self._inflate(offset, count)[0]
+
+    def tail(self, offset: int) -> bytes | None:
+        """Return what follows from `offset`, or None where the stream does not end well.
+
+        It ends well where deflate's own end comes within a megabyte, with nothing but one pad byte
+        behind it: a damaged stream mostly has no such end.
+        """
+        kept, ended, behind = self._inflate(offset, self.LONGEST_TAIL)
+        return kept if ended and not behind.strip(b"\0") and len(behind) < 2 else None
+
+    def _inflate(self, offset: int, count: int) -> tuple[bytes, bool, bytes]:
+        """Return bytes from `offset`, whether the stream ended, and what of it was not used."""
         inflater = zlib.decompressobj(-zlib.MAX_WBITS)
         kept, at, place = bytearray(), self.start, 0
         pending = b""
@@ -131,7 +147,8 @@ class InflatedStream:
             pending = inflater.unconsumed_tail
             kept += block[max(offset - place, 0) :]
             place += len(block)
-        return bytes(kept[:count])
+        behind = inflater.unused_data + self._stream.read(at, 2) if inflater.eof else b""
+        return bytes(kept[:count]), inflater.eof, behind
 
 
 def list_sources(place: Path) -> list[Source]:
@@ -174,14 +191,20 @@ def _walk(folder: Path) -> list[Path]:
     ]
 
 
+@functools.lru_cache(maxsize=2)
+def _archive(path: Path, _modified: int) -> zipfile.ZipFile:
+    """Open a zip once: reading its directory anew for every member takes the square of the time."""
+    return zipfile.ZipFile(path)
+
+
 def _members(path: Path) -> list[str]:
     """Return the files inside a zip, or one empty name for anything else."""
     try:
         with path.open("rb") as stream:
             if stream.read(4) != ZIP_START:
                 return [""]
-        with zipfile.ZipFile(path) as archive:
-            names = sorted({entry.filename for entry in archive.infolist() if not entry.is_dir()})
+        found = {entry.filename for entry in _archive(path, path.stat().st_mtime_ns).infolist()}
+        names = sorted(name for name in found if name and not name.endswith("/"))
     except UNREADABLE_ZIP:
         return [""]
     return names if 0 < len(names) <= MOST_MEMBERS else [""]
