@@ -150,13 +150,10 @@ def _refuse_problem(hurt: Sequence[Header], headers: Sequence[Header]) -> None:
         "damaged-files": "copy the folder again",
         "not-hu": "export the series again as HU",
     }.get(first.code, "export the series again with complete headers")
+    found = "are cut off or damaged" if first.code == "damaged-files" else f"have {first.problem}"
     raise Refusal(
         first.code,
-        f"{len(alike)} of {len(headers)} CT slices have {first.problem} (first: file "
-        f"{first.number}): {remedy}"
-        if first.code != "damaged-files"
-        else f"{len(alike)} of {len(headers)} CT slices are cut off or damaged (first: file {first.number}): "
-        f"{remedy}",
+        f"{len(alike)} of {len(headers)} CT slices {found} (first: file {first.number}): {remedy}",
     )
 
 
