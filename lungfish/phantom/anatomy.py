@@ -7,6 +7,7 @@ stands higher without being told so.
 """
 
 import dataclasses
+from itertools import pairwise
 
 import numpy as np
 
@@ -51,6 +52,18 @@ GREAT_VESSELS: tuple[Tube, ...] = (
 )
 
 
+AROUND_A_JUNCTION: tuple[Tube, ...] = (
+    ((-14, -14, 42), (-22, 0, 120), (6.5, 5)),  # brachiocephalic trunk
+    ((13, -8, 52), (17, 4, 120), (4.5, 4)),  # left common carotid artery
+    ((20, 16, 46), (26, 2, 62), (5, 4.5)),  # left subclavian artery
+    ((26, 2, 62), (30, 8, 120), (5, 4.5)),
+)
+"""The last three of the great vessels where the lungs meet behind the trachea."""
+BOWED_TRACHEA: tuple[Point, ...] = ((1, 12, 140), (0, -5, 72), (0, -5, 50), (0, 16, 0))
+BOWED_OESOPHAGUS: tuple[Point, ...] = ((10, 12, 120), (14, 2, 72), (14, 0, 56), (3, 30, 10))
+"""Courses of trachea and oesophagus where the lungs meet behind them."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Build:
     """What differs between bodies; lengths in mm of the reference body.
@@ -71,6 +84,9 @@ class Build:
         Mean of the parenchyma.
     bone : float
         Density of the bones over the reference's.
+    junction_mm : float or None
+        Where the lungs touch, in front of the heart and behind the trachea: the thickness of
+        what lies between them. None: they do not.
     """
 
     scale: float
@@ -82,6 +98,7 @@ class Build:
     heart: float
     lung_hu: float
     bone: float
+    junction_mm: float | None = None
 
 
 def draw_build(seed: int, patient: str) -> Build:
@@ -175,8 +192,39 @@ def heart(x: Array, y: Array, z: Array, build: Build) -> Array:
     return union(ventricles, atria, 8)
 
 
+def great_vessels(build: Build) -> tuple[Tube, ...]:
+    """Return the great vessels; where the lungs touch behind the trachea, they make way."""
+    if build.junction_mm is None:
+        return GREAT_VESSELS
+    return GREAT_VESSELS[:-3] + AROUND_A_JUNCTION
+
+
+def retrotracheal(x: Array, y: Array, z: Array) -> Array:
+    """Return the distance to where the lungs reach behind the trachea, above the aortic arch."""
+    return np.asarray(np.maximum(np.maximum(np.abs(x - 3) - 36, np.abs(z - 68) - 20), 4 - y))
+
+
+def touching_mediastinum(x: Array, y: Array, z: Array, build: Build) -> Array:
+    """Return the distance to the mediastinum without the sheets that keep the lungs apart."""
+    middle = np.exp(-(((z + 15) / 32) ** 2))
+    column = ellipse(x - 1, y - 6, 27 + 5 * middle, 40, 2.0)
+    joined = union(column, heart(x, y, z, build) - 4, 8)
+    joined = np.maximum(joined, -retrotracheal(x, y, z))
+    for start, end, radii in great_vessels(build):
+        joined = union(joined, cone(x, y, z, start, end, radii) - 2.0, 3)
+    for start, end in pairwise(BOWED_TRACHEA):
+        joined = union(joined, cone(x, y, z, start, end, (12.0, 12.0)), 2)
+    spine = ellipse(x, y - spine_y_mm(z) - 10, 21, 28, 2.2)
+    joined = union(joined, spine, 3)
+    # Behind the heart, fat keeps the pleurae apart as in everybody.
+    apart = np.maximum(np.abs(x - 3) - 7.5, np.maximum(-y, z - 40))
+    return np.asarray(np.minimum(joined, apart))
+
+
 def mediastinum(x: Array, y: Array, z: Array, build: Build) -> Array:
     """Return the distance to all that stands between the lungs, spine included."""
+    if build.junction_mm is not None:
+        return touching_mediastinum(x, y, z, build)
     middle = np.exp(-(((z + 15) / 32) ** 2))
     column = ellipse(x - 1, y - 6, 27 + 5 * middle, 40, 2.0)
     joined = union(column, heart(x, y, z, build) - 4, 8)
@@ -207,7 +255,10 @@ def lung(x: Array, y: Array, z: Array, build: Build, side: int) -> Array:
         Signed distance in mm, negative inside.
     """
     top = ellipsoid(x - side * 61, y - 6, z + 85, (84, 106, 186))
+    if build.junction_mm is not None:
+        top = union(top, ellipsoid(x - side * 10, y - 15, z - 66, (30, 18, 26)), 4)
     inside = intersection(cage(x, y, z, build), top, 10)
     inside = intersection(inside, -diaphragm(x, y, z, build), 3)
-    inside = intersection(inside, -mediastinum(x, y, z, build), 5)
-    return np.asarray(np.maximum(inside, -side * (x - 3)))
+    touching = build.junction_mm is not None
+    inside = intersection(inside, -mediastinum(x, y, z, build), 2 if touching else 5)
+    return np.asarray(np.maximum(inside, -side * (x - 3) + (build.junction_mm or 0) / 2))

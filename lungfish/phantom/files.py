@@ -42,7 +42,9 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
 
 def _uid(digital: DigitalPatient, *what: str) -> str:
     """Return a UID derived from a hash (PS3.5 B.2: root 2.25 and an integer of 128 bits)."""
-    settings = str(sorted(dataclasses.asdict(digital.settings).items()))
+    fields = dataclasses.asdict(digital.settings)
+    # Patients without factors keep the UIDs that they had before there were factors.
+    settings = str(sorted(item for item in fields.items() if item != ("factors", "")))
     names = ("phantom", str(digital.seed), digital.patient, settings, *what)
     return f"2.25.{stable_hash('high', *names) << 64 | stable_hash('low', *names)}"
 
@@ -168,6 +170,8 @@ def _place(header: Dataset, digital: DigitalPatient, number: int, index: int) ->
 def write_truth(folder: Path, digital: DigitalPatient) -> None:
     """Write what is true of a patient: lungs.nii.gz, nodules.nii.gz, truth.json ("phantom/1").
 
+    Where factors were asked for, plants.nii.gz too: 1 mass, 2 effusion, 3 consolidation.
+
     Parameters
     ----------
     folder : Path
@@ -178,4 +182,6 @@ def write_truth(folder: Path, digital: DigitalPatient) -> None:
     with atomic_folder(folder) as temporary:
         nifti.write_mask(temporary / "lungs.nii.gz", digital.lungs, affine)
         nifti.write_mask(temporary / "nodules.nii.gz", digital.nodules, affine)
+        if digital.plants is not None:
+            nifti.write_mask(temporary / "plants.nii.gz", digital.plants, affine)
         write_json(temporary / "truth.json", "phantom/1", digital.truth)

@@ -73,7 +73,7 @@ class Nodule:
         return float(longest * tips.max())
 
 
-def _directions(random: np.random.Generator, count: int) -> Directions:
+def directions(random: np.random.Generator, count: int) -> Directions:
     """Draw unit vectors spread unevenly over the sphere: a turned, shaken Fibonacci lattice."""
     k = np.arange(count) + 0.5
     polar, turn = np.arccos(1 - 2 * k / max(count, 1)), np.pi * (1 + 5**0.5) * k
@@ -104,8 +104,8 @@ def _margin(
         [random.uniform(0.5 * high, high, lobules), random.uniform(0.6, 1.2, spicules)]
     )
     sharpness = np.concatenate([np.full(lobules, 11.0), random.uniform(45, 90, spicules)])
-    directions = [_directions(random, lobules), _directions(random, spicules)]
-    return np.concatenate(directions), heights, sharpness
+    bumps = [directions(random, lobules), directions(random, spicules)]
+    return np.concatenate(bumps), heights, sharpness
 
 
 def relief(nodule: Nodule, x: Array, y: Array, z: Array) -> Array:
@@ -128,7 +128,7 @@ def relief(nodule: Nodule, x: Array, y: Array, z: Array) -> Array:
 
 def equal_volume(nodule: Nodule) -> Nodule:
     """Return the nodule scaled so that its volume is that of the ball of its radius."""
-    x, y, z = _directions(np.random.default_rng(0), 4000).T
+    x, y, z = directions(np.random.default_rng(0), 4000).T
     volume = float(np.mean(relief(nodule, x, y, z).astype(np.float64) ** 3))
     volume /= abs(float(np.linalg.det(nodule.stretch)))
     return dataclasses.replace(nodule, stretch=nodule.stretch * volume ** (1 / 3))
@@ -161,7 +161,7 @@ def draw_nodule(
     axes = np.exp(spread * np.array([1.0, -0.3, -0.7]) * random.uniform(0.6, 1.2))
     turned = _rotation(random)
     bumps, heights, sharpness = _margin(random, margin)
-    core = 0.25 * radius * _directions(random, 1)[0]
+    core = 0.25 * radius * directions(random, 1)[0]
     nodule = Nodule(
         malignant, (0.0, 0.0, 0.0), radius, margin, density, shape,
         float(random.uniform(20, 60)), turned.T @ np.diag(1 / axes) @ turned,

@@ -1,5 +1,7 @@
 """Painting the soft parts: skin, fat, muscle, lungs, heart, great vessels, abdomen, table."""
 
+from itertools import pairwise
+
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
@@ -28,11 +30,11 @@ def texture(lattice: Lattice, random: np.random.Generator, *, width: float) -> F
     return np.asarray(noise / noise.std(), np.float32)
 
 
-def paint_table(canvas: Canvas, build: Build) -> None:
+def paint_table(canvas: Canvas, build: Build, *, gap_mm: float = 5.0) -> None:
     """Paint the scanner's table: a cradle of foam in a shell of carbon fibre, below the back."""
     x, y = canvas.x_mm[None, :], canvas.y_mm[:, None]
     back = 103 * build.depth + 0.4 * build.fat_mm
-    top = y - (back + 5 - 0.0006 * x * x)
+    top = y - (back + gap_mm - 0.0006 * x * x)
     inside = np.maximum(np.maximum(-top, top - 24 + 0.0004 * x * x), np.abs(x) - 195)
     shell = canvas.coverage(inside) - canvas.coverage(inside + 2.0)
     core = canvas.coverage(inside + 2.0)
@@ -54,8 +56,11 @@ def paint_trunk(
     lattice.paint(canvas, anatomy.cage(x, y, z, build), [(0, MUSCLE_HU), (2.5, FAT_HU + 5)])
 
 
-def paint_abdomen(canvas: Canvas, lattice: Lattice, build: Build) -> None:
-    """Paint the diaphragm, the liver on the right, stomach with gas and spleen on the left."""
+def paint_abdomen(canvas: Canvas, lattice: Lattice, build: Build, *, gas: bool = True) -> None:
+    """Paint the diaphragm, the liver on the right, the stomach and the spleen on the left.
+
+    Without `gas` the stomach holds fluid only.
+    """
     x, y, z = lattice.axes
     below = np.maximum(anatomy.diaphragm(x, y, z, build), anatomy.cage(x, y, z, build))
     lattice.paint(canvas, below, [(0, MUSCLE_HU), (3.0, FAT_HU + 5)])
@@ -68,25 +73,35 @@ def paint_abdomen(canvas: Canvas, lattice: Lattice, build: Build) -> None:
         belly + 3, ellipsoid(x - 58, y + 18, z - build.left_dome_mm + 46, half), 6
     )
     # The patient lies on the back: gas stands in front, the level is a plane.
-    gas = np.maximum(stomach + 4, y + 26)
+    bubble = np.maximum(stomach + 4, y + 26)
     lattice.paint(canvas, stomach, [(0, 45), (4, 15)])
-    lattice.paint(canvas, gas, [(0, AIR_HU)])
+    if gas:
+        lattice.paint(canvas, bubble, [(0, AIR_HU)])
     spleen = ellipsoid(x - 88, y - 40, z - build.left_dome_mm + 42, (30, 38, 46))
     lattice.paint(canvas, intersection(belly + 2, spleen, 6), [(0, 50)])
 
 
-def paint_heart(canvas: Canvas, lattice: Lattice, build: Build) -> None:
-    """Paint heart with its coating of fat and the great vessels, without contrast medium."""
+def paint_heart(
+    canvas: Canvas, lattice: Lattice, build: Build, *, contrast_hu: float | None = None
+) -> None:
+    """Paint heart with its coating of fat, the great vessels and the oesophagus.
+
+    With contrast medium the blood has `contrast_hu`, and the heart, of which the blood is the
+    larger part, somewhat less.
+    """
+    blood, muscle = (BLOOD_HU, HEART_HU) if contrast_hu is None else (contrast_hu, contrast_hu - 40)
     x, y, z = lattice.axes
     sac = anatomy.heart(x, y, z, build)
     # The groove between atria and ventricles holds fat and the coronary arteries.
     groove = np.abs(0.62 * (x - 6) - 0.6 * (y + 22) - 0.5 * (z + 62)) - 2.2
     groove = np.maximum(groove, -sac - 9)
-    lattice.paint(canvas, sac - 2.5, [(0, MUSCLE_HU), (1.2, FAT_HU + 5), (3.0, HEART_HU)])
+    lattice.paint(canvas, sac - 2.5, [(0, MUSCLE_HU), (1.2, FAT_HU + 5), (3.0, muscle)])
     lattice.paint(canvas, np.maximum(groove, sac), [(0, FAT_HU + 20)])
-    for start, end, radii in anatomy.GREAT_VESSELS:
-        canvas.tube(start, end, radii, [(0, BLOOD_HU + 6), (1.5, BLOOD_HU)])
-    canvas.tube((4, 31, 120), (3, 30, -60), (8, 8), [(0, 42)])  # oesophagus
+    for start, end, radii in anatomy.great_vessels(build):
+        canvas.tube(start, end, radii, [(0, BLOOD_HU + 6), (1.5, blood)])
+    top = anatomy.BOWED_OESOPHAGUS if build.junction_mm is not None else ((4, 31, 120),)
+    for start, end in pairwise((*top, (3, 30, -60))):
+        canvas.tube(start, end, (8, 8), [(0, 42)])
     canvas.tube((3, 30, -60), (14, 18, -150), (8, 8), [(0, 42)])
 
 
@@ -101,10 +116,10 @@ def paint_lungs(
     hu = build.lung_hu + 0.22 * y + 10 * coarse + 20 * fine
     for distance in lungs:
         lattice.paint(canvas, distance, [(0, hu.astype(np.float32))])
-        _paint_fissure(canvas, lattice, distance, 3 * coarse)
+        paint_fissure(canvas, lattice, distance, 3 * coarse)
 
 
-def _paint_fissure(canvas: Canvas, lattice: Lattice, lung: Array, wave_mm: Array) -> None:
+def paint_fissure(canvas: Canvas, lattice: Lattice, lung: Array, wave_mm: Array) -> None:
     """Paint the oblique fissure, a sheet thinner than a voxel that falls towards the front."""
     _, y, z = lattice.axes
     sheet = (0.7 * (z + 40) - 0.7 * (y + 2) + wave_mm).astype(np.float32)

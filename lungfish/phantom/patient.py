@@ -41,6 +41,8 @@ class DigitalPatient:
         What ``truth.json`` holds.
     scanner : Scanner
     settings : Settings
+    plants : ndarray of uint8, shape (z, y, x), or None
+        Where factors were asked for: 1 mass, 2 effusion, 3 consolidation.
     """
 
     patient: str
@@ -51,6 +53,7 @@ class DigitalPatient:
     truth: Record
     scanner: Scanner
     settings: Settings
+    plants: Labels | None = None
 
 
 def is_malignant(patient: str) -> bool:
@@ -79,6 +82,11 @@ def make_patient(patient: str, *, seed: int, settings: Settings) -> DigitalPatie
     -------
     DigitalPatient
     """
+    if settings.factors:
+        # Imported here because a case is a digital patient too.
+        from lungfish.phantom.case import make_wanted
+
+        return make_wanted(patient, seed=seed, settings=settings, malignant=is_malignant(patient))
     machine = scanner.scanner_of(patient)
     build = anatomy.draw_build(seed, patient)
     canvas = scanner.canvas_for(settings, machine, scale=build.scale)
@@ -93,12 +101,12 @@ def make_patient(patient: str, *, seed: int, settings: Settings) -> DigitalPatie
     paint_organs(canvas, lattice, build, fields, seed=seed, patient=patient)
     paint_trees(canvas, trees)
     paint_skeleton(canvas, build)
-    nodule_labels = _paint_nodules(canvas, nodules, settings, seed=seed, patient=patient)
-    lung_labels = _label_lungs(canvas, lattice, lungs, trees, settings)
+    nodule_labels = paint_nodules(canvas, nodules, settings, seed=seed, patient=patient)
+    lung_labels = label_lungs(canvas, lattice, lungs, trees, settings)
     random = generator(seed, "phantom", patient, "noise")
     hu = scanner.acquire(canvas, settings, machine, random)
     volume = Volume(hu, scanner.scan_affine(settings, machine))
-    truth = _truth(patient, machine, build, lung_labels, nodules, volume)
+    truth = truth_of(patient, machine, build, lung_labels, nodules, volume)
     truth["seed"] = seed
     return DigitalPatient(
         patient, seed, volume, lung_labels, nodule_labels, truth, machine, settings
@@ -110,7 +118,7 @@ def _lung_field(lattice: Lattice, build: Build, side: int) -> Floats:
     return np.asarray(anatomy.lung(*lattice.axes, build, side), np.float32)
 
 
-def _paint_nodules(
+def paint_nodules(
     canvas: Canvas, nodules: list[Nodule], settings: Settings, *, seed: int, patient: str
 ) -> Labels:
     """Paint the nodules and label the voxels of the scan that they cover by half or more."""
@@ -133,7 +141,7 @@ def _mark(view: Labels, covered: Floats, number: int) -> None:
         view[covered >= min(0.5, fullest)] = number
 
 
-def _label_lungs(
+def label_lungs(
     canvas: Canvas, lattice: Lattice, lungs: dict[int, Floats], trees: Trees, settings: Settings
 ) -> Labels:
     """Label the voxels of the scan of which a lung covers half or more, central airways out."""
@@ -156,7 +164,7 @@ def _label_lungs(
     return labels
 
 
-def _truth(
+def truth_of(
     patient: str, machine: Scanner, build: Build, lungs: Labels, nodules: list[Nodule],
     volume: Volume,
 ) -> Record:  # fmt: skip

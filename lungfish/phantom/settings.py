@@ -35,6 +35,10 @@ class Settings:
         Diameter of the smallest nodule, in mm, benign or malignant.
     largest_mm : float
         Diameter of the largest nodule, in mm, benign or malignant.
+    factors : str
+        What the patients have besides: nothing (empty), ``drawn`` (each a design of its own from
+        the table of factors), or fields of a design, the same for all, such as
+        ``mass_mm=40 mass_kind=apex effusion_litre=0.5``.
     """
 
     matrix: int = 256
@@ -47,6 +51,7 @@ class Settings:
     nodules: int = 4
     smallest_mm: float = 8.0
     largest_mm: float = 24.0
+    factors: str = ""
 
     def __post_init__(self) -> None:
         if self.matrix < 32 or self.slices < 1 or self.nodules < 1:

@@ -169,10 +169,10 @@ def _wall_mm(radius: float) -> float:
     return 0.7 + 0.11 * radius
 
 
-def paint_trees(canvas: Canvas, trees: Trees) -> None:
+def paint_trees(canvas: Canvas, trees: Trees, *, blood_hu: float = 40) -> None:
     """Paint the vessels, then the walls of all bronchi, then their lumens, which connect."""
     for vessel in trees.vessels:
-        canvas.tube(vessel.start, vessel.end, vessel.radii, [(0, 40)])
+        canvas.tube(vessel.start, vessel.end, vessel.radii, [(0, blood_hu)])
     for bronchus in trees.bronchi:
         wide = _thick(bronchus)
         canvas.tube(bronchus.start, bronchus.end, wide, [(0, 25)])
