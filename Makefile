@@ -12,7 +12,7 @@ SCRATCH ?= runs/benchmark
 PINS := $(shell cat requirements.txt | cksum | cut -d ' ' -f 1)
 DEV_PINS := $(shell cat requirements-dev.txt | cksum | cut -d ' ' -f 1)
 
-.PHONY: docs help env env-dev run run-real test test-slow gauntlet benchmark format clean
+.PHONY: docs docs-pictures lungs-unet help env env-dev run run-real test test-slow gauntlet benchmark format clean
 
 help: ## Say what there is to type
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -61,9 +61,16 @@ test-slow: env-dev ## The rest
 gauntlet: env-dev ## Score DICOM readers on the tests' situations: READERS=their/bin/python [PAGE=docs/gauntlet.md]
 	@$(BIN)/python -m benchmarks.gauntlet --python "$(READERS)" $(if $(PAGE),--output "$(PAGE)")
 
-benchmark: env ## What reading and resampling cost, beside SimpleITK and kdsb17's steps (15 minutes, 1 GB)
+benchmark: env ## What reading, resampling and lungs cost, beside SimpleITK and kdsb17's steps (20 minutes, 2 GB)
 	@$(BIN)/python -m benchmarks.reading --scratch "$(SCRATCH)" --output "$(SCRATCH)/reading.md"
 	@$(BIN)/python -m benchmarks.dicom_to_nifti --scratch "$(SCRATCH)" --output "$(SCRATCH)/dicom_to_nifti.md"
+	@$(BIN)/python -m benchmarks.lungs --scratch "$(SCRATCH)" --output "$(SCRATCH)/lungs.md"
+
+docs-pictures: env ## Draw the pictures of docs/how-to/read-lung-pictures.md again, from digital patients
+	@$(BIN)/python -m tests.lung_pictures --output docs/how-to/lung-pictures
+
+lungs-unet: env ## Train the lungs' network again, on digital patients alone: some 20 minutes on 2 cores
+	@$(BIN)/python scripts/train_lungs_unet.py --cases runs/lungs-unet --output resources/lungs-unet.npz
 
 docs: env ## Rewrite the tables that are made from schemas
 	@$(BIN)/python scripts/reference.py --schema workflow/schemas/config.schema.yaml --page config/README.md

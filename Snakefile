@@ -26,8 +26,7 @@ include: "workflow/rules/classifier.smk"
 include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/model.smk"
 include: "workflow/rules/report.smk"
-include: "workflow/rules/survey.smk"
-include: "workflow/rules/recheck.smk"
+include: "workflow/rules/requests.smk"
 
 
 rule all:

@@ -17,7 +17,7 @@ from isal import isal_zlib
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from lungfish.errors import InputError
+from lungfish.errors import InputError, Refusal
 from lungfish.records import atomic
 from lungfish.volume import Volume, spacing_of
 
@@ -210,6 +210,26 @@ def read_mask(path: Path) -> tuple[Labels, NDArray[np.float64]]:
     if array.min() < 0 or array.max() > 255 or not np.array_equal(array, np.rint(array)):
         raise InputError(f"{path}: expected whole labels from 0 to 255")
     return array.astype(np.uint8), _affine(image)
+
+
+def read_given_mask(path: Path) -> tuple[Labels, NDArray[np.float64]]:
+    """Read a mask of the user's own as `read_mask` does; the patient is refused if that fails.
+
+    Raises
+    ------
+    InputError
+        If the file is missing.
+    Refusal
+        ``mask-unreadable``; the reason goes into results, and so does not name the file.
+    """
+    try:
+        return read_mask(path)
+    except InputError as error:
+        if not path.is_file():
+            raise
+        # The path may hold a patient's name.
+        reason = str(error).replace(str(path), "the mask given for this patient")
+        raise Refusal("mask-unreadable", reason) from None
 
 
 def carry_mask(

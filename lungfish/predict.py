@@ -10,6 +10,7 @@ from lungfish.model import SCHEMA as MODEL_SCHEMA
 from lungfish.model import load_ensemble
 from lungfish.records import Record
 from lungfish.settings import parse
+from lungfish.volume import Volume
 
 SCHEMA = "predict/1"
 NOTE = "not a medical device: for research, never for the care of a patient"
@@ -22,7 +23,9 @@ SCAN_FIELDS = ("verdict", "reasons")
 LUNG_FIELDS = ("verdict", "reasons", "right_litre", "left_litre")
 
 
-def predict_folder(dicom: Path, folder: Path) -> Record:
+def predict_folder(
+    dicom: Path, folder: Path, *, mask: tuple[lungs.Labels, lungs.Affine] | None = None
+) -> Record:
     """Predict one patient as the model's own patients were prepared and predicted.
 
     Parameters
@@ -31,6 +34,8 @@ def predict_folder(dicom: Path, folder: Path) -> Record:
         Folder with the patient's DICOM files.
     folder : Path
         Model folder of the model stage.
+    mask : tuple of labels and affine, or None
+        The user's own mask of the lungs, as `nifti.read_mask` gives it, in place of ours.
 
     Returns
     -------
@@ -58,13 +63,23 @@ def predict_folder(dicom: Path, folder: Path) -> Record:
         "note": NOTE,
     }
     try:
-        _fill(known, dicom, folder, model)
+        _fill(known, dicom, folder, model, mask)
     except Refusal as refusal:
         return known | {"status": "abstained", "code": refusal.code, "reason": refusal.reason}
     return known | records.accepted()
 
 
-def _fill(known: Record, dicom: Path, folder: Path, model: Record) -> None:
+def find_lungs(volume: Volume, settings: lungs.Settings) -> lungs.LungMask:
+    """Find the lungs by the method by which those of the model's own patients were found."""
+    if settings.method == "classical":
+        return lungs.segment(volume, settings=settings)
+    from lungfish.lungs.unet import method, network, weights
+
+    proposal = network.propose(volume, network.load_network(weights.FILE))
+    return method.segment_by(volume, proposal, settings=settings)
+
+
+def _fill(known: Record, dicom: Path, folder: Path, model: Record, given: Any) -> None:
     """Add to `known` step by step, so that an abstention tells all that was found before it."""
     settings = model["preparation"]
     indexing = parse(index.Settings, settings["index"])
@@ -75,7 +90,11 @@ def _fill(known: Record, dicom: Path, folder: Path, model: Record) -> None:
     known["scan"] = {key: about[key] for key in SCAN_FIELDS}
     known["seen_as"] = seen_as(about["content_hash"], model["trained_on"])
     known["seen_in_training"] = bool(known["seen_as"])
-    mask = lungs.segment(volume, settings=parse(lungs.Settings, settings["lungs"]))
+    judging = parse(lungs.Settings, settings["lungs"])
+    if given is None:
+        mask = find_lungs(volume, judging)
+    else:
+        mask = lungs.adopt(volume, *given, settings=judging)
     known["lungs"] = {key: mask.record.get(key) for key in LUNG_FIELDS}
     records.require_ok(mask.record)
     records.require_ok(model)

@@ -32,6 +32,8 @@ class Sample:
         SeriesInstanceUID to use, or empty.
     split : str
         ``train``, ``validation``, ``test``, a fold number, or empty.
+    mask : Path or None
+        The user's own mask of the lungs; None for ours.
     """
 
     patient: str
@@ -39,6 +41,7 @@ class Sample:
     label: int | None
     series: str
     split: str
+    mask: Path | None = None
 
 
 def read_samples(path: Path, schema_path: Path) -> tuple[list[Sample], list[str]]:
@@ -54,7 +57,7 @@ def read_samples(path: Path, schema_path: Path) -> tuple[list[Sample], list[str]
     Returns
     -------
     samples : list of Sample
-        In the order of the sheet. Relative DICOM paths count from the sheet's folder.
+        In the order of the sheet. Relative paths count from the sheet's folder.
     problems : list of str
         One sentence a problem, each with the row (counted as a spreadsheet does: the header is
         row 1) and the column; empty for a good sheet.
@@ -102,6 +105,9 @@ def _check_row(row: Mapping[str, str], base: Path, schema: Mapping[str, Any]) ->
         problems.append(
             f"dicom {row['dicom']!r}: no such folder or zip (counted from the sheet's folder)"
         )
+    mask = row.get("mask", "")
+    if mask and not (base / mask).is_file():
+        problems.append(f"mask {mask!r}: no such file (counted from the sheet's folder)")
     return problems
 
 
@@ -137,6 +143,7 @@ def _sample(row: Mapping[str, str], base: Path) -> Sample:
         label=int(row["label"]) if row["label"] else None,
         series=row.get("series", ""),
         split=row.get("split", ""),
+        mask=base / row["mask"] if row.get("mask") else None,
     )
 
 

@@ -50,7 +50,7 @@ def test_conda_files_install_the_same_pins_on_a_supported_python(clone):
 
 def test_what_only_development_needs_is_not_in_the_run(clone):
     names = set(by_name(pins(clone / "requirements.txt")))
-    assert not names & {"pytest", "mypy", "ruff", "jax", "torch", "highdicom", "pandas"}
+    assert not names & {"pytest", "mypy", "ruff", "jax", "torch", "pandas"}
 
 
 def test_versions_agree(clone):

@@ -10,7 +10,7 @@ ROOMS = (
     "errors", "records", "randomness", "provenance", "settings", "command", "runs", "samples",
     "intensity", "volume", "resampling", "nifti", "stores", "symmetry", "phantom", "dicom", "index",
     "volumes", "lungs", "patches", "cohort", "gmcae", "features", "classifier", "evaluation",
-    "model", "predict", "report", "survey", "recheck",
+    "model", "predict", "report", "survey", "recheck", "segments",
 )  # fmt: skip
 KERAS = {"gmcae", "features", "classifier", "model", "predict"}
 FOUNDATION = {
@@ -66,22 +66,38 @@ def test_the_report_reads_results_and_no_stage(clone):
             assert rooms_of(path) <= FOUNDATION | {"report"}, path
 
 
+def of_unet(path):
+    """Whether a file belongs to the lungs' learned alternative."""
+    return path.parent.name == "unet" and path.parent.parent.name == "lungs"
+
+
 def test_only_network_rooms_know_keras(clone):
     for room, path in modules(clone):
         if packages_of(path) & {"keras", "tensorflow"}:
-            assert room in KERAS, path
+            assert room in KERAS or of_unet(path), path
+
+
+def test_the_lungs_know_their_network_only_when_asked_for_it(clone):
+    heavy = ("lungfish.lungs.unet.network", "lungfish.lungs.unet.training")
+    for room, path in modules(clone):
+        if room == "lungs" and not (of_unet(path) and path.stem in {"network", "training"}):
+            assert not packages_of(path) & {"keras", "tensorflow"}, path
+            assert not any(name.startswith(heavy) for name in imported(path)), path
 
 
 def test_only_dicom_rooms_know_pydicom_and_nobody_snakemake(clone):
     for room, path in modules(clone):
         assert "snakemake" not in packages_of(path), path
         if "pydicom" in packages_of(path):
-            assert room in {"dicom", "phantom"}, path
+            assert room in {"dicom", "phantom", "segments"}, path
+        if "highdicom" in packages_of(path):
+            assert room == "segments", path
 
 
 def test_masks_are_arrays_only(clone):
     for room, path in modules(clone):
-        if room == "lungs":
+        edge = of_unet(path) and path.stem in {"store", "network", "training"}
+        if room == "lungs" and not edge:
             assert not packages_of(path) & {"SimpleITK", "h5py", "keras", "tensorflow"}, path
 
 

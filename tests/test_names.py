@@ -8,7 +8,7 @@ STAGES = (
     "phantom", "index", "volumes", "lungs", "patches", "cohort", "gmcae", "features", "classifier",
     "evaluation", "model", "report",
 )  # fmt: skip
-ON_REQUEST = ("survey", "recheck")
+ON_REQUEST = ("survey", "recheck", "segments")
 
 
 def test_each_stage_stands_in_every_folder_under_its_word(clone):
@@ -53,7 +53,9 @@ def test_rules_scripts_and_config_sections_agree(clone):
 
 def test_snakefile_includes_the_stages_in_order_and_stays_short(clone):
     text = (clone / "Snakefile").read_text()
-    assert re.findall(r'rules/(\w+)\.smk"', text) == ["common", *STAGES, *ON_REQUEST]
+    assert re.findall(r'rules/(\w+)\.smk"', text) == ["common", *STAGES, "requests"]
+    requests = (clone / "workflow/rules/requests.smk").read_text()
+    assert re.findall(r'include: "(\w+)\.smk"', requests) == list(ON_REQUEST)
     assert len(text.splitlines()) < 40
 
 

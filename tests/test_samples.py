@@ -47,6 +47,29 @@ def test_columns_are_checked_first(tmp_path):
     assert "has no rows" in problems[0]
 
 
+def test_a_mask_counts_from_the_sheet_and_is_a_nifti_file_that_is_there(tmp_path):
+    (tmp_path / "ct").mkdir()
+    for name in ("ct/lungs.nii.gz", "ct/lungs.nii", "ct/lungs.png"):
+        (tmp_path / name).touch()
+    rows = "p1|ct|1|ct/lungs.nii.gz\np2||0|ct/lungs.nii\np3|ct||\n"
+    found, problems = samples.read_samples(
+        sheet(tmp_path, f"patient|dicom|label|mask\n{rows}"), SHEET
+    )
+    assert problems == []
+    assert [one.mask for one in found] == [
+        tmp_path / "ct/lungs.nii.gz", tmp_path / "ct/lungs.nii", None,
+    ]  # fmt: skip
+    rows = "p1|ct|1|ct/lungs.png\np2|ct|1|nowhere.nii\np3|ct|1|ct\n"
+    _, problems = samples.read_samples(sheet(tmp_path, f"patient|dicom|label|mask\n{rows}"), SHEET)
+    expected = "expected a NIfTI file (.nii or .nii.gz), or nothing for our own mask"
+    assert problems == [
+        f"samples.tsv row 2: mask 'ct/lungs.png': {expected}",
+        "samples.tsv row 3: mask 'nowhere.nii': no such file (counted from the sheet's folder)",
+        f"samples.tsv row 4: mask 'ct': {expected}",
+        "samples.tsv row 4: mask 'ct': no such file (counted from the sheet's folder)",
+    ]
+
+
 def test_patient_names_cannot_leave_the_results_folder(tmp_path):
     _, problems = samples.read_samples(
         sheet(tmp_path, "patient|dicom|label\n../../etc|ct|1\n"), SHEET

@@ -25,11 +25,17 @@ REACH_MM = 40.0
 CONTACT_MM = 60.0
 """Height along which a trachea may touch a lung through a wall thinner than a voxel."""
 SPLIT_HU = (-600, -700, -800, -860, -900, -930)
+"""Thresholds under which a spot is parted from a lung that it touches, the mildest first."""
 GROWTH_HU = (-550, -650, -750, -800, -850, -880, -900, -920, -940, -960)
+"""Thresholds of the growth, the mildest first: the first that does not leak is taken."""
 SMOOTH_MM = 0.8
+"""Against noise, and less than the wall of a main bronchus."""
 TRUNK_MM = 2.5
 """Radius in mm of the ball that fits into a main bronchus and not into one inside the lung."""
 WALL_MM = 2.0
+"""Thickness of the wall that is taken out with the lumen."""
+NEAR_MM = 80.0
+"""How far around the trachea a growth is watched: a leak shows there too."""
 SPOT_HU = -700
 """A trachea is darker than this in the mean, even blurred over 4 mm voxels."""
 
@@ -78,15 +84,11 @@ def find_airways(
     followed = follow_trachea(hu, air, body, spacing_mm)
     if not followed.any():
         return Airways(followed, False, float("nan"))
-    grown = grow(hu, air, followed, spacing_mm, max_litre=max_litre)
-    box = morphology.grow_box(
-        morphology.bounds(followed | grown), [int(9 / step) + 1 for step in spacing_mm], air.shape
-    )
-    trunk = followed | grown
+    trunk = followed | grow(hu, air, followed, spacing_mm, max_litre=max_litre)
+    margin = [int(2 * (TRUNK_MM + WALL_MM) / step) + 1 for step in spacing_mm]
+    box = morphology.grow_box(morphology.bounds(trunk), margin, air.shape)
     part = morphology.opening(trunk[box], spacing_mm, TRUNK_MM) | followed[box]
-    wide = morphology.dilate(part, spacing_mm, WALL_MM)
-    trunk = np.zeros_like(air)
-    trunk[box] = wide
+    trunk[box] = morphology.dilate(part, spacing_mm, WALL_MM)
     return Airways(trunk, True, float(np.nonzero(followed)[2].mean()))
 
 
@@ -168,8 +170,7 @@ def follow_trachea(hu: NDArray[Any], air: Mask, body: Mask, spacing_mm: Spacing)
     Returns
     -------
     ndarray of bool, shape (z, y, x)
-        Trachea and, below the carina, the main bronchi as long as they are spots of their own;
-        all False if nothing runs for `SHORTEST_MM`.
+        Trachea and main bronchi while these are spots; all False below `SHORTEST_MM` of height.
     """
     result = np.zeros_like(air)
     if not body.any():
@@ -281,12 +282,11 @@ def grow(hu: NDArray[Any], air: Mask, seed: Mask, spacing_mm: Spacing, *, max_li
     """
     voxel_litre = float(np.prod(spacing_mm)) * 1e-6
     followed = morphology.bounds(seed)
-    margin = [int(80 / step) for step in spacing_mm]
-    # A leak shows in the neighbourhood of the trachea too; the whole chest is not needed.
-    box = morphology.grow_box(followed, margin, air.shape)
-    box = (slice(box[0].start, followed[0].stop), box[1], box[2])
+    margin = [int(NEAR_MM / step) for step in spacing_mm]
+    down, *across = morphology.grow_box(followed, margin, air.shape)
+    box = (slice(down.start, followed[0].stop), *across)
     smooth = ndimage.gaussian_filter(
-        hu[box].astype(np.float32), [0.8 / step for step in spacing_mm]
+        hu[box].astype(np.float32), [SMOOTH_MM / step for step in spacing_mm]
     )
     result = np.zeros_like(air)
     for threshold in GROWTH_HU:

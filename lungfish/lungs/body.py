@@ -11,7 +11,9 @@ from lungfish.lungs.morphology import Mask, Spacing
 TISSUE_HU = -400
 """Above it: tissue, bone and the table's shell; below: air, lung, foam."""
 COARSE_MM = 4.0
+"""Edge of the blocks: a body needs no finer ones."""
 SKIN_MM = 5.0
+"""Rim at the skin that is left out: its blocks hold air from outside."""
 TABLE_MM = 5.0
 """Radius in mm of the ball that a table's shell cannot hold and the chest wall can."""
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from lungfish.lungs import morphology
+from lungfish.lungs import anatomy, morphology
 from lungfish.lungs.sides import LEFT, RIGHT, Labels
 from lungfish.records import Record
 from lungfish.volume import Volume, to_mm
@@ -36,7 +36,11 @@ def measure(volume: Volume, labels: Labels, *, leak_voxels: int) -> Record:
     inside = np.sort(volume.hu[box][mask[box]])
     litre = volume.voxel_litre
     right, left = (float(np.count_nonzero(labels == side)) * litre for side in (RIGHT, LEFT))
-    pieces = sum(count_pieces(labels[box] == side) for side in (RIGHT, LEFT))
+    pieces = sum(
+        count_pieces(labels[part] == side)
+        for side, part in enumerate(ndimage.find_objects(labels), start=1)
+        if part is not None
+    )
     z_axis = int(np.argmax(np.abs(volume.affine[2, :3][::-1])))
     planes = mask.any(axis=tuple(axis for axis in range(3) if axis != z_axis))
     return {
@@ -46,8 +50,8 @@ def measure(volume: Volume, labels: Labels, *, leak_voxels: int) -> Record:
         "volume_litre": round(right + left, 4),
         "ratio": round(right / left, 4) if left else None,
         "mean_hu": round(float(inside.mean()), 2),
-        "p05_hu": round(float(np.quantile(inside, 0.05)), 1),
-        "p95_hu": round(float(np.quantile(inside, 0.95)), 1),
+        "p05_hu": round(sorted_quantile(inside, 0.05), 1),
+        "p95_hu": round(sorted_quantile(inside, 0.95), 1),
         "emphysema_index": round(float(np.mean(inside < EMPHYSEMA_HU)), 5),
         "slices_with_lung": round(float(planes.mean()), 4),
         "height_mm": round(float(planes.sum()) * volume.spacing_mm[z_axis], 2),
@@ -55,7 +59,16 @@ def measure(volume: Volume, labels: Labels, *, leak_voxels: int) -> Record:
         "components": pieces,
         "airway_leak_litre": round(leak_voxels * litre, 5),
         "spacing_mm": [round(step, 6) for step in volume.spacing_mm],
+        **anatomy.look(volume, labels),
     }
+
+
+def sorted_quantile(values: NDArray[Any], share: float) -> float:
+    """Return a quantile of sorted values, linear between two of them as `numpy.quantile` does."""
+    place = share * (len(values) - 1)
+    low = int(place)
+    high = min(low + 1, len(values) - 1)
+    return float(values[low] + (place - low) * (int(values[high]) - int(values[low])))
 
 
 def place(box: morphology.Box, volume: Volume) -> Record:
@@ -71,9 +84,12 @@ def place(box: morphology.Box, volume: Volume) -> Record:
 
 def count_pieces(mask: morphology.Mask) -> int:
     """Return how many 26-connected pieces of at least a thousandth of the mask it is made of."""
-    labels, _ = ndimage.label(mask, structure=np.ones((3, 3, 3)))
-    sizes = np.bincount(labels.ravel())[1:]
-    return int(np.count_nonzero(sizes >= 1e-3 * sizes.sum())) if sizes.size else 0
+    labels, count = ndimage.label(mask, structure=np.ones((3, 3, 3)))
+    # A plane at a time: bincount makes a copy of 8 bytes a voxel.
+    sizes = np.zeros(count + 1, np.int64)
+    for plane in labels:
+        sizes += np.bincount(plane.ravel(), minlength=count + 1)
+    return int(np.count_nonzero(sizes[1:] >= 1e-3 * sizes[1:].sum()))
 
 
 def border_contact(mask: morphology.Mask, spacing_mm: tuple[float, float, float]) -> float:

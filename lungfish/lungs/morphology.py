@@ -159,16 +159,20 @@ def block_mean(hu: NDArray[Any], factors: tuple[int, int, int]) -> NDArray[np.in
     """
     if factors == (1, 1, 1):
         return hu
-    missing = [(0, -size % factor) for size, factor in zip(hu.shape, factors, strict=True)]
-    if any(width for _, width in missing):
-        hu = np.pad(hu, missing, mode="edge")
     fz, fy, fx = factors
-    total = np.zeros([size // f for size, f in zip(hu.shape, factors, strict=True)], np.int32)
-    for z in range(fz):
-        for y in range(fy):
-            for x in range(fx):
-                total += hu[z::fz, y::fy, x::fx]
-    return np.asarray(total // (fz * fy * fx), np.int16)
+    rows, columns = (
+        np.minimum(np.arange(-(-size // factor) * factor), size - 1)
+        for size, factor in zip(hu.shape[1:], (fy, fx), strict=True)
+    )
+    result = np.empty([-(-size // f) for size, f in zip(hu.shape, factors, strict=True)], np.int16)
+    for block in range(len(result)):
+        planes = np.minimum(np.arange(block * fz, (block + 1) * fz), len(hu) - 1)
+        # One slab after the other: sums stay in the processor's cache, and little memory is used.
+        slab = sum(hu[plane].astype(np.int32) for plane in planes)
+        slab = slab[rows].reshape(-1, fy, hu.shape[2]).sum(axis=1)
+        total = sum(slab[:, columns[first::fx]] for first in range(fx))
+        result[block] = total // (fz * fy * fx)
+    return result
 
 
 def enlarge(

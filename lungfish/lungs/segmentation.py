@@ -1,24 +1,30 @@
-"""Lungs from a volume of HU: the recipe."""
+"""Lungs from a volume of HU: the recipe, and what is tried where it fails."""
 
 import dataclasses
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
+from threadpoolctl import threadpool_limits
 
 from lungfish.errors import Refusal
 from lungfish.lungs import morphology
 from lungfish.lungs.airways import find_airways
 from lungfish.lungs.body import body_mask
+from lungfish.lungs.edges import closed_lungs, draw_edges
+from lungfish.lungs.filling import airless_lung
+from lungfish.lungs.gas import remove_gas
 from lungfish.lungs.measures import measure
 from lungfish.lungs.morphology import Mask, Spacing
-from lungfish.lungs.orientation import turn_of
+from lungfish.lungs.orientation import Turn, turn_of
+from lungfish.lungs.refining import close_lungs, refine
 from lungfish.lungs.settings import Settings
-from lungfish.lungs.sides import LEFT, RIGHT, Labels, find_lungs
+from lungfish.lungs.sides import Labels, find_lungs
 from lungfish.lungs.verdict import judge
 from lungfish.records import Record
 from lungfish.volume import Volume
+
+__all__ = ["Found", "LungMask", "close_lungs", "middle_of", "refine", "search", "segment"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -58,6 +64,10 @@ class Found:
 def segment(volume: Volume, *, settings: Settings) -> LungMask:
     """Find both lungs, measure them and judge the result.
 
+    Where the first threshold gives no lung, only one, or a mask that is rejected, those of
+    ``settings.fallback_hu`` are tried in order. A mask of theirs is taken if it is better, and is
+    at best for review.
+
     Parameters
     ----------
     volume : Volume
@@ -69,7 +79,7 @@ def segment(volume: Volume, *, settings: Settings) -> LungMask:
     -------
     LungMask
         With ``status: refused`` and code ``lungs-rejected`` in the record where the verdict is
-        ``reject``.
+        ``reject``. Its ``path`` says which threshold gave the mask.
 
     Raises
     ------
@@ -77,23 +87,60 @@ def segment(volume: Volume, *, settings: Settings) -> LungMask:
         ``no-lungs`` if nothing like a lung is there.
     """
     turn = turn_of(volume.affine)
-    hu = turn.forward(volume.hu)
-    spacing_mm = turn.spacing(volume.spacing_mm)
-    found = search(hu, spacing_mm, settings=settings)
-    if not found.labels.any():
+    first = best = attempt(volume, turn, settings=settings)
+    for threshold_hu in settings.fallback_hu:
+        if lungs_of(best, settings) == 2:
+            break
+        other = attempt(
+            volume, turn, settings=dataclasses.replace(settings, threshold_hu=threshold_hu)
+        )
+        if other is not None and lungs_of(other, settings) > lungs_of(best, settings):
+            best = LungMask(other.labels, doubted(other.record, first, settings))
+    if best is None:
         raise Refusal(
             "no-lungs",
             f"no air below {settings.threshold_hu} HU inside the body looks like a lung: "
-            "check that the series shows the chest",
+            "check that the series shows the chest and that its rescale values are right",
         )
+    return best
+
+
+def attempt(volume: Volume, turn: Turn, *, settings: Settings) -> LungMask | None:
+    """Find, measure and judge the lungs at one threshold; None where nothing is like a lung."""
+    spacing_mm = turn.spacing(volume.spacing_mm)
+    # Many small systems of equations: with threads of their own they take three times as long.
+    with threadpool_limits(1, user_api="blas"):
+        found = search(turn.forward(volume.hu), spacing_mm, settings=settings)
+    if not found.labels.any():
+        return None
     labels = np.ascontiguousarray(turn.back(found.labels))
     measures = measure(volume, labels, leak_voxels=found.leak_voxels)
     record = judge(measures, trachea=found.trachea, settings=settings)
-    return LungMask(labels, record | measures | {"method": settings.method})
+    how = {"method": settings.method, "path": f"threshold {settings.threshold_hu} HU"}
+    return LungMask(labels, record | measures | how)
+
+
+def lungs_of(mask: LungMask | None, settings: Settings) -> int:
+    """Return how many lungs a mask shows: none where it is rejected, one where one is tiny."""
+    if mask is None or mask.record["verdict"] == "reject":
+        return 0
+    right, left = mask.record["right_litre"], mask.record["left_litre"]
+    return 2 if min(right, left) >= settings.one_lung_share * (right + left) else 1
+
+
+def doubted(record: Record, first: LungMask | None, settings: Settings) -> Record:
+    """Return the record of a fall-back: for review, with what was wrong with the first mask."""
+    wrong = "; ".join(first.record["reasons"]) if first else "no lung was found"
+    reason = f"{record['path']}, since at {settings.threshold_hu} HU: {wrong}"
+    return record | {
+        "path": f"fall-back: {record['path']}",
+        "verdict": "review",
+        "reasons": [f"the mask is that of a fall-back, {reason}", *record["reasons"]],
+    }
 
 
 def search(hu: NDArray[Any], spacing_mm: Spacing, *, settings: Settings) -> Found:
-    """Find the lungs on the patient's axes: coarse first, then on the grid itself.
+    """Find the lungs on the patient's axes, in blocks, and draw their edges on the grid itself.
 
     Parameters
     ----------
@@ -109,87 +156,23 @@ def search(hu: NDArray[Any], spacing_mm: Spacing, *, settings: Settings) -> Foun
     """
     factors = morphology.block_factors(spacing_mm, settings.working_mm)
     step = [edge * factor for edge, factor in zip(spacing_mm, factors, strict=True)]
-    coarse = morphology.block_mean(hu, factors)
-    body = body_mask(coarse, step)
-    air = (coarse < settings.threshold_hu) & body
-    airways = find_airways(coarse, air, body, step, max_litre=settings.airway_max_litre)
+    blocks = morphology.block_mean(hu, factors)
+    body = body_mask(blocks, step)
+    air = (blocks < settings.threshold_hu) & body
+    airways = find_airways(blocks, air, body, step, max_litre=settings.airway_max_litre)
     middle = airways.middle_voxel if airways.found else middle_of(body)
-    rough = find_lungs(
-        coarse, air & ~airways.mask, step, middle_voxel=middle, gas_hu=settings.gas_hu
+    kept = remove_gas(blocks, air & ~airways.mask, step, gas_hu=settings.gas_hu)
+    lungs = find_lungs(blocks, kept, step, middle_voxel=middle, gas_hu=settings.gas_hu)
+    closing_mm = settings.closing_mm
+    airless = airless_lung(blocks, lungs, airways.mask, body, step, closing_mm=closing_mm)
+    closed, leak = closed_lungs(lungs, airless, airways.mask, step, closing_mm=closing_mm)
+    labels = draw_edges(
+        hu, lungs, closed, airways.mask, factors, threshold_hu=settings.threshold_hu
     )
-    labels = refine(hu, rough, factors, threshold_hu=settings.threshold_hu)
-    tubes = np.asarray(morphology.enlarge(airways.mask, factors, hu.shape), np.bool_)
-    labels[tubes] = 0
-    leak = close_lungs(labels, tubes, spacing_mm, settings.closing_mm)
-    return Found(labels, leak, airways.found)
+    return Found(labels, leak * int(np.prod(factors)), airways.found)
 
 
 def middle_of(body: Mask) -> float:
     """Return the mean x in voxels of a body, or of the grid where there is none."""
     columns = np.flatnonzero(body.any(axis=(0, 1)))
     return float(columns.mean()) if len(columns) else body.shape[2] / 2
-
-
-def refine(
-    hu: NDArray[Any], rough: Labels, factors: tuple[int, int, int], *, threshold_hu: int
-) -> Labels:
-    """Carry labels from blocks of voxels to the voxels: the rim is drawn anew at the threshold.
-
-    Parameters
-    ----------
-    hu : ndarray of int16, shape (z, y, x)
-    rough : ndarray of uint8, shape (ceil(z / fz), ceil(y / fy), ceil(x / fx))
-        On the grid of `morphology.block_mean`.
-    factors : tuple of 3 int
-    threshold_hu : int
-
-    Returns
-    -------
-    ndarray of uint8, shape (z, y, x)
-        The inside of `rough` whatever its HU; of its rim, inside and out, what is air.
-    """
-    if factors == (1, 1, 1):
-        return rough.copy()
-    lungs = rough > 0
-    inner = ndimage.binary_erosion(lungs, border_value=1)
-    wide = np.where(lungs, rough, ndimage.grey_dilation(rough, size=(3, 3, 3)))
-    fine = np.asarray(morphology.enlarge(wide, factors, hu.shape)).copy()
-    sure = np.asarray(morphology.enlarge(inner, factors, hu.shape))
-    fine[(hu >= threshold_hu) & ~sure] = 0
-    for side in (RIGHT, LEFT):
-        mask = fine == side
-        fine[mask & ~morphology.largest(mask)] = 0
-    return fine
-
-
-def close_lungs(labels: Labels, airways: Mask, spacing_mm: Spacing, closing_mm: float) -> int:
-    """Close each lung over vessels and nodules and fill what it then holds, in place.
-
-    Neither the airways nor the other lung are entered.
-
-    Parameters
-    ----------
-    labels : ndarray of uint8, shape (z, y, x)
-        Changed.
-    airways : ndarray of bool, shape (z, y, x)
-    spacing_mm : sequence of 3 floats
-    closing_mm : float
-
-    Returns
-    -------
-    int
-        Voxels of airway that the closed lungs would have held.
-    """
-    leak = 0
-    for side in (RIGHT, LEFT):
-        mask = labels == side
-        if not mask.any():
-            continue
-        box = morphology.bounds(mask)
-        closed = morphology.close(mask[box], spacing_mm, closing_mm)
-        closed = ndimage.binary_fill_holes(closed)
-        inside_airway = closed & airways[box]
-        leak += int(np.count_nonzero(inside_airway))
-        part = labels[box]
-        part[closed & ~inside_airway & (part == 0)] = side
-    return leak

@@ -12,10 +12,13 @@ class Settings:
 
     Attributes
     ----------
-    method : "classical"
-        Thresholds and morphology; the only method so far.
+    method : "classical", "unet" or "unet-fallback"
+        Thresholds and geometry; a small network's proposal; or the first, and the second where the
+        first is not judged ok and the second is judged better.
     threshold_hu : int
         HU below which a voxel inside the body counts as air.
+    fallback_hu : tuple of int
+        Thresholds tried in order where the first gives no lung, one lung, or a rejected mask.
     closing_mm : float
         Radius in mm of the ball that closes each lung over vessels, nodules and the mouths of
         the hilum; 0 closes nothing.
@@ -47,12 +50,27 @@ class Settings:
         Height in mm of the lungs below which the scan holds too few slices of them.
     review_components : int
         Number of pieces above which the mask is doubted.
+    review_missed_litre : float
+        Litres of air as dense as lung, in the body but not in the mask.
+    review_outside_litre : float
+        Litres of the mask outside the body.
+    review_gas_litre : float
+        Litres of the mask as dark as gas throughout: gut, or a large bulla.
+    review_airless : float
+        Share (0..1) of either lung that holds no air: effusion, consolidation or tumour in it.
+    review_left_of_right_mm : float
+        How far in mm the left lung lies to the patient's left of the right one, at least.
+    review_head_up_mm : float
+        How far in mm the lungs bulge upwards, at least; negative upside down.
+    review_signs : float
+        The least that the signs of back and front, and of left and right, may say (-1..1).
     """
 
-    method: Literal["classical"] = "classical"
+    method: Literal["classical", "unet", "unet-fallback"] = "classical"
     threshold_hu: int = -450
+    fallback_hu: tuple[int, ...] = (-300,)
     closing_mm: float = 10.0
-    working_mm: float = 2.0
+    working_mm: float = 3.0
     gas_hu: int = -960
     airway_max_litre: float = 0.08
     reject_below_litre: float = 0.5
@@ -63,9 +81,16 @@ class Settings:
     review_mean_hu: tuple[float, ...] = (-920.0, -550.0)
     one_lung_share: float = 0.05
     review_airway_leak_litre: float = 0.05
-    review_border_contact: float = 0.03
+    review_border_contact: float = 0.01
     review_height_mm: float = 120.0
     review_components: int = 2
+    review_missed_litre: float = 0.05
+    review_outside_litre: float = 0.02
+    review_gas_litre: float = 0.02
+    review_airless: float = 0.3
+    review_left_of_right_mm: float = 20.0
+    review_head_up_mm: float = -5.0
+    review_signs: float = -0.05
 
     def __post_init__(self) -> None:
         for name in ("review_litre", "review_ratio", "review_mean_hu"):

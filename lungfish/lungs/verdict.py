@@ -76,22 +76,68 @@ def review_reasons(measures: Mapping[str, Any], settings: Settings) -> list[str]
     outside = beyond(measures["mean_hu"], settings.review_mean_hu)
     if outside:
         reasons.append(f"the mean inside is {measures['mean_hu']:.0f} HU, {outside}")
+    if measures["height_mm"] < settings.review_height_mm:
+        reasons.append(
+            f"lung stands on {measures['height_mm']:.0f} mm of height, at least "
+            f"{settings.review_height_mm:.0f} are expected of whole lungs"
+        )
+    return reasons + excess_reasons(measures, settings) + sign_reasons(measures, settings)
+
+
+def excess_reasons(measures: Mapping[str, Any], settings: Settings) -> list[str]:
+    """Return what there is too much of: cut lung, leaks, missed lung, lung without air."""
+    airless = "% of the {} lung hold no air: effusion, consolidation or tumour"
     limits = (
         ("border_contact", settings.review_border_contact, 100, "% of the lungs' surface lies on "
          "the border of the scan, which may not hold them whole"),
         ("airway_leak_litre", settings.review_airway_leak_litre, 1, " litres inside the lungs were "
          "taken out as airways"),
         ("components", settings.review_components, 1, " pieces make up the mask"),
+        ("missed_litre", settings.review_missed_litre, 1, " litres of air as dense as lung lie in "
+         "the body but not in the mask: part of a lung may be missing"),
+        ("outside_litre", settings.review_outside_litre, 1, " litres of the mask lie outside the "
+         "body: it may have leaked"),
+        ("gas_litre", settings.review_gas_litre, 1, " litres of the mask are as dark as gas "
+         "throughout: stomach or bowel may be in it, or a large bulla or pneumothorax"),
+        ("right_airless", settings.review_airless, 100, airless.format("right")),
+        ("left_airless", settings.review_airless, 100, airless.format("left")),
     )  # fmt: skip
-    for name, most, scale, words in limits:
-        if measures[name] > most:
-            reasons.append(f"{measures[name] * scale:.3g}{words} (at most {most * scale:.3g})")
-    if measures["height_mm"] < settings.review_height_mm:
-        reasons.append(
-            f"lung stands on {measures['height_mm']:.0f} mm of height, at least "
-            f"{settings.review_height_mm:.0f} are expected of whole lungs"
-        )
-    return reasons
+    found = [(measures.get(name), most, scale, words) for name, most, scale, words in limits]
+    return [
+        f"{value * scale:.3g}{words} (at most {most * scale:.3g})"
+        for value, most, scale, words in found
+        if value is not None and value > most
+    ]
+
+
+def sign_reasons(measures: Mapping[str, Any], settings: Settings) -> list[str]:
+    """Return what speaks against labels and scan being the right way round.
+
+    A sign that could not be measured says nothing.
+    """
+    limits = (
+        ("left_of_right_mm", settings.review_left_of_right_mm, "the left lung lies {:.0f} mm to "
+         "the patient's left of the right one (at least {:.0f}): the labels may be swapped"),
+        ("head_up_mm", settings.review_head_up_mm, "apex and diaphragm bulge upwards by {:.0f} mm "
+         "(at least {:.0f}): the scan may be upside down"),
+        ("back_behind", settings.review_signs, "spine and deepest lung seem to lie in front "
+         "({:.2f} of -1 to 1, at least {:.2f}): the scan may be back to front"),
+        ("heart_left", settings.review_signs, "heart, aorta and liver seem to lie on the other "
+         "side ({:.2f} of -1 to 1, at least {:.2f}): the scan may be mirrored, or the organs are "
+         "(situs inversus)"),
+    )  # fmt: skip
+    # Where the scan cuts the lungs, their box does not tell where the heart should be.
+    cut = measures["border_contact"] > settings.review_border_contact
+    found = [
+        (measures.get(name), least, words)
+        for name, least, words in limits
+        if not (cut and name == "heart_left")
+    ]
+    return [
+        words.format(value, least)
+        for value, least, words in found
+        if value is not None and value < least
+    ]
 
 
 def lung_reasons(measures: Mapping[str, Any], settings: Settings) -> list[str]:

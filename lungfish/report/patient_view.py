@@ -24,12 +24,21 @@ VERDICTS = {
     "reject": "The mask cannot be lungs, so this patient was left out.",
 }
 NEXT_STEPS = {
+    # By the code's beginning.
     "lungs-rejected": "Look at the mosaic. If the scan is usable, draw a mask (right 1, left 2) "
     "and name it in the mask column of the samples sheet; if not, leave the patient out.",
+    "mask-": "Look at the given mask over the scan and correct the file, or empty its cell in the "
+    "mask column: then our own mask is made.",
 }
 NEXT_STEP = (
     "Correct what the sentence names, or leave the patient as it is: the run goes on without it."
 )
+
+
+def next_step(code: str) -> str:
+    """Return what a person can do about a refusal."""
+    fitting = (step for start, step in NEXT_STEPS.items() if code.startswith(start))
+    return next(fitting, NEXT_STEP)
 
 
 def view_heading(inputs: PatientInputs) -> View:
@@ -42,7 +51,7 @@ def view_heading(inputs: PatientInputs) -> View:
         "refused": refused,
         "code": row["code"],
         "reason": sentence(row["reason"] or row["code"]) if refused else "",
-        "next": NEXT_STEPS.get(row["code"], NEXT_STEP),
+        "next": next_step(row["code"]),
         "verdict": verdict,
         "meaning": VERDICTS.get(verdict, ""),
         "reasons": [sentence(reason) for reason in [*scan, *(lungs.get("reasons") or [])]],

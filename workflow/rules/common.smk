@@ -1,4 +1,5 @@
 # Reads and checks the configuration and the sheet; names what the rules look up.
+import hashlib
 import json
 import os
 import shlex
@@ -121,24 +122,67 @@ def dicom_folder(wildcards):
     return str(LINKS / wildcards.patient)
 
 
-def link_scans():
-    """Give each folder of the sheet a link that is called by the sheet's name for the patient.
+def mask_link(patient):
+    """Return the link by which a patient's own mask is read; None where there is none."""
+    mask = SAMPLE[patient].mask
+    if mask is None:
+        return None
+    return MASK_LINKS / (patient + (".nii.gz" if mask.name.endswith(".gz") else ".nii"))
+
+
+def link_to(target, link):
+    """Make a link to a path unless it is there."""
+    if link.exists() and link.samefile(target):
+        return
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.unlink(missing_ok=True)
+    link.symlink_to(target.resolve())
+
+
+def link_inputs():
+    """Give each folder and mask of the sheet a link called by the sheet's name for the patient.
 
     Snakemake writes the names of inputs into its logs and its records, and a folder is often
     called by the patient's name.
     """
-    LINKS.mkdir(parents=True, exist_ok=True)
     for sample in SAMPLES:
-        link = LINKS / sample.patient
-        if sample.dicom is None or (link.exists() and link.samefile(sample.dicom)):
-            continue
-        link.unlink(missing_ok=True)
-        link.symlink_to(sample.dicom.resolve())
+        if sample.dicom is not None:
+            link_to(sample.dicom, LINKS / sample.patient)
+        if sample.mask is not None:
+            link_to(sample.mask, mask_link(sample.patient))
 
 
 LINKS = Path(".snakemake/lungfish/scans")
+MASK_LINKS = Path(".snakemake/lungfish/masks")
 if workflow.is_main_process:
-    link_scans()
+    link_inputs()
+
+
+def own_mask(wildcards):
+    """Return a patient's own mask as an input whose time is no matter; nothing without one."""
+    link = mask_link(wildcards.patient)
+    return [] if link is None else [ancient(str(link))]
+
+
+def unet_proposals(wildcards):
+    """Return what the U-Net proposes, where the method asks for it and no mask is given."""
+    if CONFIG["lungs"]["method"] == "classical" or SAMPLE[wildcards.patient].mask:
+        return []
+    return [f"results/lungs_unet/{shard_of(wildcards.patient)}.h5"]
+
+
+def unet_weights(wildcards):
+    """Return a digest of the U-Net's weights: another network proposes otherwise."""
+    weights = ROOT / "resources" / "lungs-unet.npz"
+    return hashlib.sha256(weights.read_bytes()).hexdigest()[:16]
+
+
+def mask_digest(wildcards):
+    """Return a digest of what a patient's own mask holds: another content is another mask."""
+    mask = SAMPLE[wildcards.patient].mask
+    if mask is None:
+        return ""
+    return hashlib.sha256(mask.read_bytes()).hexdigest()[:16]
 
 
 def folder_digest(wildcards):

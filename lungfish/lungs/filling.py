@@ -1,0 +1,149 @@
+"""Airless lung given back: masses at the pleura and consolidation, but not effusion.
+
+What a threshold finds of a lung ends at a tumour or a consolidation as it does at the pleura. So
+for either lung the faces are sought that it should have: the rib cage (`wall`), and floor, top and
+inner face, carried on from where the lung shows them and from the other lung, which is its mirror
+(`faces`). What lies between the lung and these faces, and is tissue, is a filling; `tissue` tells
+which of it is airless lung. All of this runs on a grid of about 4 mm.
+"""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from lungfish.lungs import morphology, tissue
+from lungfish.lungs.faces import Half, above_diaphragm, beside_mediastinum, half
+from lungfish.lungs.morphology import Mask, Spacing
+from lungfish.lungs.sides import LEFT, RIGHT, Labels
+from lungfish.lungs.wall import BONE_HU, find_wall
+
+GRID_MM = 4.0
+"""Edge of the blocks on which the filling is sought: masses are larger, faces smoother."""
+TISSUE_HU = (-180.0, 110.0)
+"""Airless lung and mass, blurred at their rim; blood with contrast medium is brighter."""
+SMOOTH_MM = 3.0
+"""Noise of a low dose must not split a mass."""
+SPINE_MM = 50.0
+"""How far from the middle of the lungs the spine is sought."""
+SPINE_MM3 = 2e4
+"""Less bone than this between the lungs shows no spine."""
+HOLE_HU = -250
+"""Below it a voxel of the working grid holds air of a bronchus."""
+HOLE_SHARE, MOSTLY = 10, 50
+"""Percent of a block that make it a hole in tissue, and part of a mask."""
+
+
+def airless_lung(
+    hu: NDArray[Any], lungs: Labels, airways: Mask, body: Mask, spacing_mm: Spacing,
+    *, closing_mm: float,
+) -> Labels:  # fmt: skip
+    """Find the masses and consolidations that belong to each lung.
+
+    Parameters
+    ----------
+    hu : ndarray of int16, shape (z, y, x)
+        Along the patient's axes, on the working grid.
+    lungs : ndarray of uint8, shape (z, y, x)
+        1 right, 2 left: the air of the lungs.
+    airways, body : ndarray of bool, shape (z, y, x)
+    spacing_mm : sequence of 3 floats
+    closing_mm : float
+        Radius of the ball that closes the lungs over their vessels.
+
+    Returns
+    -------
+    ndarray of uint8, shape (z, y, x)
+        What is to be added to each lung.
+    """
+    factors = morphology.block_factors(spacing_mm, GRID_MM)
+    step = [edge * factor for edge, factor in zip(spacing_mm, factors, strict=True)]
+
+    def blocks(mask: Mask, percent: int) -> Mask:
+        share = morphology.block_mean(mask.astype(np.int16) * 100, factors)
+        return np.asarray(share >= percent)
+
+    tubes = blocks(airways, MOSTLY)
+    labels = np.zeros(tubes.shape, np.uint8)
+    for side in (RIGHT, LEFT):
+        closed = morphology.close(blocks(lungs == side, MOSTLY), step, closing_mm)
+        labels[ndimage.binary_fill_holes(closed) & ~tubes & (labels == 0)] = side
+    added = fill_airless(
+        morphology.block_mean(hu, factors), labels, tubes, blocks(body, MOSTLY), step,
+        holes=blocks(hu < HOLE_HU, HOLE_SHARE),
+    )  # fmt: skip
+    return np.asarray(morphology.enlarge(added, factors, hu.shape))
+
+
+def fill_airless(
+    hu: NDArray[Any], labels: Labels, airways: Mask, body: Mask, spacing_mm: Spacing,
+    holes: Mask,
+) -> Labels:  # fmt: skip
+    """Find airless lung between the lungs as they are and the faces that they should have.
+
+    Parameters
+    ----------
+    hu : ndarray of int16, shape (z, y, x)
+        On a grid of about `GRID_MM`, along the patient's axes.
+    labels : ndarray of uint8, shape (z, y, x)
+        1 right lung, 2 left.
+    airways, body : ndarray of bool, shape (z, y, x)
+    spacing_mm : sequence of 3 floats
+    holes : ndarray of bool, shape (z, y, x)
+        Voxels that hold a little air: bronchi within airless lung.
+
+    Returns
+    -------
+    ndarray of uint8, shape (z, y, x)
+        What is to be added: 1 to the right lung, 2 to the left; nothing where one is not there.
+    """
+    added = np.zeros_like(labels)
+    if not (labels == RIGHT).any() or not (labels == LEFT).any():
+        return added
+    middle = spine_middle(hu, labels > 0, spacing_mm)
+    wall = find_wall(hu, labels > 0, body, spacing_mm, middle_voxel=middle)
+    sigma = [SMOOTH_MM / step for step in spacing_mm]
+    smooth = ndimage.gaussian_filter(hu.astype(np.float32), sigma)
+    free = (smooth > TISSUE_HU[0]) & (smooth < TISSUE_HU[1]) & (labels == 0) & ~airways
+    halves = {}
+    for side in (RIGHT, LEFT):
+        parts = (half(part, side, middle) for part in (labels == side, free, wall.inside))
+        halves[side] = Half(side, *parts)
+    # The smaller first: with the fluid around it, it is a mirror for the other.
+    for side in sorted(halves, key=lambda side: np.count_nonzero(halves[side].lung)):
+        one = halves[side]
+        other = halves[RIGHT + LEFT - side]
+        beside = beside_mediastinum(one, other, spacing_mm)
+        room = beside & above_diaphragm(one, other, spacing_mm)
+        # A lower lobe without air hides the diaphragm: its HU alone can tell it from the liver.
+        room |= tissue.lightened(half(hu, side, middle), beside, spacing_mm)
+        half(added, side, middle)[room] = side
+        space = one.lung | morphology.opening(room, spacing_mm, tissue.OPEN_MM)
+        halves[side] = dataclasses.replace(one, lung=space)
+    for side in (RIGHT, LEFT):
+        filling, lung = added == side, labels == side
+        good = tissue.believed(hu, filling, lung, holes, wall.beyond, spacing_mm)
+        # A lung with less air than this shows too little of its faces to go by them.
+        if np.count_nonzero(good) > np.count_nonzero(lung):
+            good = np.zeros_like(good)
+        added[filling & ~good] = 0
+    return added
+
+
+def spine_middle(hu: NDArray[Any], lungs: Mask, spacing_mm: Spacing) -> float:
+    """Return x of the spine in voxels; the middle of the lungs where no spine is seen.
+
+    A trachea may be bowed, or be a bronchus where the scan begins below the neck.
+    """
+    box = morphology.bounds(lungs)
+    middle = float(box[2].start + box[2].stop - 1) / 2
+    reach = round(SPINE_MM / spacing_mm[2])
+    first = max(0, round(middle) - reach)
+    back = slice((box[1].start + box[1].stop) // 2, box[1].stop)
+    bone = hu[box[0], back, first : round(middle) + reach + 1] > BONE_HU
+    across = bone.sum(axis=(0, 1))
+    if across.sum() * float(np.prod(spacing_mm)) < SPINE_MM3:
+        return middle
+    return first + float(np.average(np.arange(len(across)), weights=across))
