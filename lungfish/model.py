@@ -12,6 +12,7 @@ from lungfish import provenance, records
 from lungfish.classifier.calibration import Platt, fit_platt
 from lungfish.classifier.settings import Settings as ClassifierSettings
 from lungfish.errors import InputError, Refusal
+from lungfish.lungs.unet import weights
 from lungfish.records import Record
 from lungfish.settings import parse
 
@@ -117,6 +118,7 @@ def preparation(**sections: Any) -> Record:
     """Return the settings by which a new scan is prepared as the training scans were.
 
     The salt of the index is left out: it belongs to the cohort, and a model is made to be shared.
+    Where a network finds the lungs, the digest of its weights is kept too.
 
     Parameters
     ----------
@@ -125,6 +127,8 @@ def preparation(**sections: Any) -> Record:
     """
     kept = {stage: dataclasses.asdict(section) for stage, section in sections.items()}
     kept.get("index", {}).pop("salt", None)
+    if kept.get("lungs", {}).get("method", "classical") != "classical":
+        kept["lungs_weights"] = {"sha256": weights.digest_of(weights.FILE)}
     return kept
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from lungfish import index, lungs, records, volumes
+from lungfish import index, lungs, nifti, records, volumes
 from lungfish.classifier.pooling import pool_lungs
 from lungfish.errors import Refusal
 from lungfish.model import SCHEMA as MODEL_SCHEMA
@@ -23,9 +23,7 @@ SCAN_FIELDS = ("verdict", "reasons")
 LUNG_FIELDS = ("verdict", "reasons", "right_litre", "left_litre")
 
 
-def predict_folder(
-    dicom: Path, folder: Path, *, mask: tuple[lungs.Labels, lungs.Affine] | None = None
-) -> Record:
+def predict_folder(dicom: Path, folder: Path, *, mask: Path | None = None) -> Record:
     """Predict one patient as the model's own patients were prepared and predicted.
 
     Parameters
@@ -34,8 +32,8 @@ def predict_folder(
         Folder with the patient's DICOM files.
     folder : Path
         Model folder of the model stage.
-    mask : tuple of labels and affine, or None
-        The user's own mask of the lungs, as `nifti.read_mask` gives it, in place of ours.
+    mask : Path or None
+        NIfTI mask of the user's own, in place of ours.
 
     Returns
     -------
@@ -46,7 +44,7 @@ def predict_folder(
     Raises
     ------
     InputError
-        If the model folder or the DICOM folder is missing.
+        If the model folder, the DICOM folder or the mask is missing.
     """
     model = records.read_json(folder / "model.json", MODEL_SCHEMA)
     known: Record = {
@@ -69,12 +67,24 @@ def predict_folder(
     return known | records.accepted()
 
 
-def find_lungs(volume: Volume, settings: lungs.Settings) -> lungs.LungMask:
-    """Find the lungs by the method by which those of the model's own patients were found."""
+def find_lungs(volume: Volume, settings: lungs.Settings, known: Any) -> lungs.LungMask:
+    """Find the lungs by the method by which those of the model's own patients were found.
+
+    Raises
+    ------
+    Refusal
+        ``lungs-weights`` if the lungs' network is not the one that the model knows.
+    """
     if settings.method == "classical":
         return lungs.segment(volume, settings=settings)
     from lungfish.lungs.unet import method, network, weights
 
+    if known != {"sha256": weights.digest_of(weights.FILE)}:
+        raise Refusal(
+            "lungs-weights",
+            "the lungs' network of this version is not the one that the model's patients were "
+            "prepared with: predict with the version that made the model, or make the model again",
+        )
     proposal = network.propose(volume, network.load_network(weights.FILE))
     return method.segment_by(volume, proposal, settings=settings)
 
@@ -92,9 +102,9 @@ def _fill(known: Record, dicom: Path, folder: Path, model: Record, given: Any) -
     known["seen_in_training"] = bool(known["seen_as"])
     judging = parse(lungs.Settings, settings["lungs"])
     if given is None:
-        mask = find_lungs(volume, judging)
+        mask = find_lungs(volume, judging, settings.get("lungs_weights"))
     else:
-        mask = lungs.adopt(volume, *given, settings=judging)
+        mask = lungs.adopt(volume, *nifti.read_given_mask(given), settings=judging)
     known["lungs"] = {key: mask.record.get(key) for key in LUNG_FIELDS}
     records.require_ok(mask.record)
     records.require_ok(model)

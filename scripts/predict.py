@@ -20,12 +20,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=None, help="for TensorFlow (default: all)")
     args = parser.parse_args(argv)
 
-    from lungfish import nifti, predict, records
+    from lungfish import predict, records
     from lungfish.gmcae.backend import start
 
     start(threads=args.threads, seed=0, purpose="predict")
-    mask = nifti.read_mask(args.mask) if args.mask else None
-    record = predict.predict_folder(args.dicom, args.model, mask=mask)
+    record = predict.predict_folder(args.dicom, args.model, mask=args.mask)
     records.write_json(args.output, predict.SCHEMA, record)
     print(predict.three_lines(record))
     return command.DONE if record["status"] == "ok" else command.REFUSED

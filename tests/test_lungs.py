@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from lungfish import lungs, nifti, records
+from lungfish import index, lungs, nifti, records, volumes
 from lungfish.errors import InputError, Refusal
-from lungfish.lungs import morphology, sides, verdict
-from lungfish.resampling import to_patient_grid
+from lungfish.lungs import filling, morphology, sides, verdict
+from lungfish.resampling import masks, to_patient_grid
 from lungfish.settings import load
 from lungfish.volume import Volume, axis_aligned_affine
 from scripts import lungs as script
@@ -249,6 +249,38 @@ def test_one_lung_goes_to_review_and_keeps_its_side():
     assert "only one lung" in " ".join(found.record["reasons"])
 
 
+@pytest.mark.parametrize("place", ["top", "bottom"])
+@pytest.mark.parametrize("slices", [1, 2])
+def test_a_scan_that_only_touches_the_lungs_ends_in_a_refusal(place, slices):
+    hu = chest()
+    slab = np.repeat(hu[:1], 10, axis=0)
+    slab[-slices:] = hu[SHAPE[0] // 2]
+    slab = slab if place == "top" else slab[::-1]
+    found = lungs.segment(as_volume(slab, (5.0, STEP_MM, STEP_MM)), settings=SETTINGS)
+    assert found.record["verdict"] == "reject"
+    assert "litres" in found.record["reason"]
+
+
+def test_a_lung_wholly_across_the_spine_is_filled_with_nothing():
+    hu = np.full((50, 80, 90), 40, np.int16)
+    labels = np.zeros(hu.shape, np.uint8)
+    labels[5:45, 20:60, 8:44] = 1
+    labels[5:45, 20:35, 44:70] = 1
+    labels[10:30, 50:58, 45:48] = 2
+    hu[labels > 0] = -850
+    hu[:, 50:62, 49:52] = 500  # a spine to the left of what is left of the left lung
+    everywhere = np.ones(hu.shape, bool)
+    added = filling.fill_airless(hu, labels, ~everywhere, everywhere, (4.0, 4.0, 4.0), ~everywhere)
+    assert not added.any()
+
+
+def test_no_share_of_one_lung_divides_by_nothing():
+    settings = dataclasses.replace(SETTINGS, one_lung_share=0.0)
+    one = GOOD | {"left_litre": 0.0, "ratio": None}
+    judged = verdict.judge(one, trachea=True, settings=settings)
+    assert "only one lung was found: the left has 0.00" in " ".join(judged["reasons"])
+
+
 def test_a_body_without_air_is_refused():
     _z, y, x = axes()
     hu = np.where((x / 158) ** 2 + (y / 112) ** 2 <= 1, 40, -1000)
@@ -418,6 +450,21 @@ def test_real_lungs_agree_with_the_reference(real_ct):
     for side in (1, 2):
         assert dice(carried == side, truth == side) >= 0.98
     assert found.record["verdict"] == "ok", found.record["reasons"]
+
+
+@pytest.mark.parametrize("spacing", [1.0, 1.5])
+def test_lungs_of_the_working_grid_agree_on_the_acquired_one(real_ct, spacing):
+    folder = real_ct / "cip-ct64"
+    found = index.index_folder(folder / "dicom", settings=index.Settings())
+    resampled = volumes.Settings(spacing_mm=spacing)
+    volume, _ = volumes.build_volume(folder / "dicom", found, settings=resampled)
+    labels = lungs.segment(volume, settings=SETTINGS).labels
+    grid = masks.SliceGrid.of(found["geometry"])
+    carried = masks.to_slices(labels, volume.affine, grid)
+    truth, _ = nifti.read_mask(folder / "reference" / "lung_right1_left2.nii.gz")
+    assert dice(carried > 0, truth > 0) >= 0.985
+    for side in (1, 2):
+        assert dice(carried == side, truth == side) >= 0.98
 
 
 CHESTS = ["cip-ct64", "dx-a0001-b", "dx-a0002-b70f", "lidc-0001", "lidc-0028", "lidc-0306"]

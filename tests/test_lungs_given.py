@@ -1,6 +1,7 @@
 """A mask of somebody's own is taken as it is, or refused with a sentence."""
 
 import dataclasses
+import hashlib
 import json
 
 import jsonschema
@@ -12,6 +13,7 @@ import yaml
 from lungfish import index, lungs, model, nifti, phantom, predict, records, volumes
 from lungfish.errors import InputError, Refusal
 from lungfish.lungs import conventions, given
+from lungfish.lungs.unet import weights
 from lungfish.resampling import to_patient_grid
 from lungfish.volume import Volume, axis_aligned_affine
 from scripts import lungs as script
@@ -463,12 +465,32 @@ def new_patient(tmp_path):
 def test_a_new_patient_is_predicted_on_a_given_mask(new_patient):
     folder, volume, own = new_patient
     arguments = folder / "dicom", folder / "model"
-    found = predict.predict_folder(*arguments, mask=(own.labels, volume.affine))
+    mask = folder / "mask.nii.gz"
+    nifti.write_mask(mask, own.labels, volume.affine)
+    found = predict.predict_folder(*arguments, mask=mask)
     assert found["code"] == "one-class"
     assert found["lungs"]["right_litre"] == own.record["right_litre"]
-    swapped = np.array([0, 2, 1], np.uint8)[own.labels]
-    found = predict.predict_folder(*arguments, mask=(swapped, volume.affine))
+    nifti.write_mask(mask, np.array([0, 2, 1], np.uint8)[own.labels], volume.affine)
+    found = predict.predict_folder(*arguments, mask=mask)
     assert (found["status"], found["code"]) == ("abstained", "mask-swapped")
+    mask.write_text("no image")
+    found = predict.predict_folder(*arguments, mask=mask)
+    assert (found["status"], found["code"]) == ("abstained", "mask-unreadable")
+    assert "mask.nii" not in found["reason"]
+
+
+def test_a_model_made_with_another_lungs_network_is_not_used(new_patient):
+    folder, *_ = new_patient
+    path = folder / "model/model.json"
+    about = records.read_json(path, model.SCHEMA)
+    learned = dataclasses.replace(SETTINGS, method="unet")
+    about["preparation"]["lungs"] = dataclasses.asdict(learned)
+    about["preparation"]["lungs_weights"] = {"sha256": "0" * 64}
+    records.write_json(path, model.SCHEMA, about)
+    found = predict.predict_folder(folder / "dicom", folder / "model")
+    assert (found["status"], found["code"]) == ("abstained", "lungs-weights")
+    kept = model.preparation(lungs=learned)["lungs_weights"]["sha256"]
+    assert kept == hashlib.sha256(weights.FILE.read_bytes()).hexdigest()
 
 
 def test_shares_are_between_none_and_all():

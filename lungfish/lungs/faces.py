@@ -160,9 +160,10 @@ def carry_on(values: Map, known: Mask, spacing_mm: Spacing) -> Map:
         inf where nothing is known, and too little to carry on from.
     """
     places = np.argwhere(known)
-    if len(places) < 12:
-        return np.where(known, values, np.inf).astype(np.float32)
     chosen = places[:: max(1, len(places) // POINTS)]
+    # Through points on one line there are many planes.
+    if len(places) < 12 or np.linalg.matrix_rank(chosen - chosen.mean(axis=0)) < 2:
+        return np.where(known, values, np.inf).astype(np.float32)
     plate = RBFInterpolator(
         chosen * np.asarray(spacing_mm), values[tuple(chosen.T)],
         kernel="thin_plate_spline", smoothing=STIFFNESS,

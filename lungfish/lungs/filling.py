@@ -111,6 +111,8 @@ def fill_airless(
     for side in (RIGHT, LEFT):
         parts = (half(part, side, middle) for part in (labels == side, free, wall.inside))
         halves[side] = Half(side, *parts)
+    if not all(one.lung.any() for one in halves.values()):
+        return added  # a lung wholly across the spine shows no faces on its own side
     # The smaller first: with the fluid around it, it is a mirror for the other.
     for side in sorted(halves, key=lambda side: np.count_nonzero(halves[side].lung)):
         one = halves[side]

@@ -17,14 +17,11 @@ from lungfish.lungs.gas import remove_gas
 from lungfish.lungs.measures import measure
 from lungfish.lungs.morphology import Mask, Spacing
 from lungfish.lungs.orientation import Turn, turn_of
-from lungfish.lungs.refining import close_lungs, refine
 from lungfish.lungs.settings import Settings
 from lungfish.lungs.sides import Labels, find_lungs
 from lungfish.lungs.verdict import judge
 from lungfish.records import Record
 from lungfish.volume import Volume
-
-__all__ = ["Found", "LungMask", "close_lungs", "middle_of", "refine", "search", "segment"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -94,7 +91,9 @@ def segment(volume: Volume, *, settings: Settings) -> LungMask:
         other = attempt(
             volume, turn, settings=dataclasses.replace(settings, threshold_hu=threshold_hu)
         )
-        if other is not None and lungs_of(other, settings) > lungs_of(best, settings):
+        if best is None and lungs_of(other, settings) == 0:
+            best = other  # rejected, with its measures and its picture
+        elif other is not None and lungs_of(other, settings) > lungs_of(best, settings):
             best = LungMask(other.labels, doubted(other.record, first, settings))
     if best is None:
         raise Refusal(
@@ -125,7 +124,8 @@ def lungs_of(mask: LungMask | None, settings: Settings) -> int:
     if mask is None or mask.record["verdict"] == "reject":
         return 0
     right, left = mask.record["right_litre"], mask.record["left_litre"]
-    return 2 if min(right, left) >= settings.one_lung_share * (right + left) else 1
+    smaller = min(right, left)
+    return 2 if smaller and smaller >= settings.one_lung_share * (right + left) else 1
 
 
 def doubted(record: Record, first: LungMask | None, settings: Settings) -> Record:

@@ -144,7 +144,7 @@ def lung_reasons(measures: Mapping[str, Any], settings: Settings) -> list[str]:
     """Return what is doubtful about one lung beside the other."""
     right, left = measures["right_litre"], measures["left_litre"]
     smaller, name = min((right, "right"), (left, "left"))
-    if smaller < settings.one_lung_share * (right + left):
+    if not smaller or smaller < settings.one_lung_share * (right + left):
         return [
             f"only one lung was found: the {name} has {smaller:.2f} of {right + left:.2f} litres"
         ]

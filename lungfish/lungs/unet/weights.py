@@ -61,6 +61,11 @@ def write_weights(path: Path, arrays: Arrays, provenance: Record) -> None:
     records.write_json(path.with_suffix(".json"), SCHEMA, provenance | facts)
 
 
+def digest_of(path: Path) -> str:
+    """Return the SHA-256 of weights as their provenance states it; `read_weights` checks it."""
+    return str(records.read_json(path.with_suffix(".json"), SCHEMA)["sha256"])
+
+
 def read_weights(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Weights:
     """Read weights, and hold them against their provenance and the network's shapes.
 
@@ -73,7 +78,7 @@ def read_weights(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Weights:
         raise InputError(f"{path}, the weights of the lungs' U-Net, is missing: {AGAIN}")
     content = path.read_bytes()
     digest = hashlib.sha256(content).hexdigest()
-    expected = records.read_json(path.with_suffix(".json"), SCHEMA)["sha256"]
+    expected = digest_of(path)
     if digest != expected:
         raise InputError(
             f"{path}: expected SHA-256 {expected[:12]}... as its .json says, found "
