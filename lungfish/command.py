@@ -30,6 +30,17 @@ def parser(description: str | None, **paths: str) -> argparse.ArgumentParser:
     return result
 
 
+def add_cohort_options(parser: argparse.ArgumentParser) -> None:
+    """Add what a script needs to go over the patients of a sheet whose results stand."""
+    parser.add_argument(
+        "--results", type=Path, default=Path("results"), metavar="PATH",
+        help="folder of the results, in which each stage has its own (results)",
+    )  # fmt: skip
+    parser.add_argument("--index-settings", help="section `index` as JSON or a YAML file's path")
+    parser.add_argument("--volumes-settings", help="section `volumes`, likewise")
+    parser.add_argument("--workers", type=int, default=1, help="processes side by side (1)")
+
+
 def explain(error: OSError) -> str:
     """Return what the system refused, and what to do, in a sentence."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):

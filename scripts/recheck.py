@@ -2,14 +2,12 @@
 
 import functools
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 from lungfish import command
-from lungfish.errors import InputError
+from lungfish.patients import for_each
 from lungfish.records import Record, atomic, read_json, write_table
-from lungfish.samples import Sample, read_samples
+from lungfish.samples import Sample
 
 SCHEMA = Path(__file__).parents[1] / "workflow/schemas/samples.schema.yaml"
 
@@ -17,28 +15,15 @@ SCHEMA = Path(__file__).parents[1] / "workflow/schemas/samples.schema.yaml"
 def main(argv: Sequence[str] | None = None) -> int:
     """Recheck every patient of a sheet; exit with 3 if one changed."""
     parser = command.parser(__doc__, samples="samples sheet", output="table to write (.tsv)")
-    parser.add_argument(
-        "--results", type=Path, default=Path("results"), metavar="PATH",
-        help="folder that holds index/, volumes/ (and phantom/) (results)",
-    )  # fmt: skip
     parser.add_argument("--summary", type=Path, help="text to write: who changed, a line each")
-    parser.add_argument("--index-settings", help="section `index` as JSON or a YAML file's path")
-    parser.add_argument("--volumes-settings", help="section `volumes`, likewise")
-    parser.add_argument("--workers", type=int, default=1, help="processes side by side (1)")
+    command.add_cohort_options(parser)
     args = parser.parse_args(argv)
 
     from lungfish import recheck
 
-    sheet, problems = read_samples(args.samples, SCHEMA)
-    if problems:
-        raise InputError("; ".join(problems))
     options = (args.index_settings, args.volumes_settings)
     check_one = functools.partial(check, results=args.results, options=options)
-    if args.workers == 1:
-        rows = [check_one(sample) for sample in sheet]
-    else:
-        with ProcessPoolExecutor(args.workers, mp_context=get_context("spawn")) as pool:
-            rows = list(pool.map(check_one, sheet))
+    rows = for_each(args.samples, SCHEMA, check_one, workers=args.workers)
     write_table(args.output, recheck.COLUMNS, rows)
     text = recheck.summarise(rows)
     if args.summary:

@@ -2,14 +2,13 @@
 
 import functools
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 from lungfish import command
-from lungfish.errors import InputError, Refusal
+from lungfish.errors import Refusal
+from lungfish.patients import for_each
 from lungfish.records import Record, read_json, refused, write_table
-from lungfish.samples import Sample, read_samples
+from lungfish.samples import Sample
 
 SCHEMA = Path(__file__).parents[1] / "workflow/schemas/samples.schema.yaml"
 
@@ -17,29 +16,16 @@ SCHEMA = Path(__file__).parents[1] / "workflow/schemas/samples.schema.yaml"
 def main(argv: Sequence[str] | None = None) -> int:
     """Export every patient of a sheet; exit with 3 if an accepted one could not be."""
     parser = command.parser(__doc__, samples="samples sheet", output="folder for {patient}.dcm")
-    parser.add_argument(
-        "--results", type=Path, default=Path("results"), metavar="PATH",
-        help="folder that holds index/, volumes/, lungs/ (and phantom/) (results)",
-    )  # fmt: skip
-    parser.add_argument("--index-settings", help="section `index` as JSON or a YAML file's path")
-    parser.add_argument("--volumes-settings", help="section `volumes`, likewise")
-    parser.add_argument("--workers", type=int, default=1, help="processes side by side (1)")
+    command.add_cohort_options(parser)
     args = parser.parse_args(argv)
 
     from lungfish import segments
 
-    sheet, problems = read_samples(args.samples, SCHEMA)
-    if problems:
-        raise InputError("; ".join(problems))
     options = (args.index_settings, args.volumes_settings)
     export_one = functools.partial(
         export, results=args.results, output=args.output, options=options
     )
-    if args.workers == 1:
-        rows = [export_one(sample) for sample in sheet]
-    else:
-        with ProcessPoolExecutor(args.workers, mp_context=get_context("spawn")) as pool:
-            rows = list(pool.map(export_one, sheet))
+    rows = for_each(args.samples, SCHEMA, export_one, workers=args.workers)
     write_table(args.output / "segments.tsv", segments.COLUMNS, rows)
     print(segments.summarise(rows), end="")
     return command.REFUSED if any(row.get("failed") for row in rows) else command.DONE

@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from lungfish import index, lungs, nifti, records, volumes
 from lungfish.errors import InputError, Refusal
-from lungfish.lungs import filling, morphology, sides, verdict
+from lungfish.lungs import filling, morphology, sides, spine, verdict
 from lungfish.resampling import masks, to_patient_grid
 from lungfish.settings import load
 from lungfish.volume import Volume, axis_aligned_affine
@@ -272,6 +272,17 @@ def test_a_lung_wholly_across_the_spine_is_filled_with_nothing():
     everywhere = np.ones(hu.shape, bool)
     added = filling.fill_airless(hu, labels, ~everywhere, everywhere, (4.0, 4.0, 4.0), ~everywhere)
     assert not added.any()
+
+
+def test_the_midline_is_the_spines_and_the_lungs_where_too_little_bone_is_seen():
+    bone, seen = np.zeros((2, 30, 60, 80), bool)
+    seen[5:25, 20:50, 10:60] = True
+    bone[5:25, 44:56, 38:43] = True  # x of 40; 6 rows of it behind the lungs
+    half_mm3 = 20 * 6 * 5 * 4.0**3
+    middle = functools.partial(spine.spine_middle, bone, seen, (4.0, 4.0, 4.0))
+    assert middle(behind_mm=0.0, least_mm3=half_mm3) == 40
+    assert middle(behind_mm=0.0, least_mm3=half_mm3 + 1) == 34.5
+    assert middle(behind_mm=24.0, least_mm3=2 * half_mm3) == 40
 
 
 def test_no_share_of_one_lung_divides_by_nothing():

@@ -6,11 +6,11 @@ from lungfish.lungs.given import adopt
 from lungfish.lungs.segmentation import LungMask, segment
 from lungfish.lungs.settings import Settings
 from lungfish.lungs.sides import Labels
-from lungfish.lungs.verdict import describe, refused_record
+from lungfish.lungs.verdict import refused_record
 
 SCHEMA = "lungs/1"
 
 __all__ = [
-    "SCHEMA", "Affine", "Labels", "LungMask", "Settings", "adopt", "describe", "mosaic",
+    "SCHEMA", "Affine", "Labels", "LungMask", "Settings", "adopt", "mosaic",
     "refused_record", "segment",
 ]  # fmt: skip

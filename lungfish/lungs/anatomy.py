@@ -19,16 +19,20 @@ from lungfish.lungs.gas import remove_gas
 from lungfish.lungs.morphology import Mask
 from lungfish.lungs.orientation import turn_of
 from lungfish.lungs.sides import LEFT, RIGHT, Labels
+from lungfish.lungs.spine import spine_middle
 from lungfish.records import Record
 from lungfish.volume import Volume
 
 GRID_MM = 4.0
+"""The signs are centimetres large."""
 GAS_HU = -960
+"""As the default of `Settings.gas_hu`."""
 LUNG_HU = (-920, -500)
 """Median of what may be missed lung; darker is gas or trachea, brighter a mixture with tissue."""
 MISSED_MM = 10.0
 """Radius of a ball that missed lung holds, and trachea, bronchi and the rim of a lung do not."""
 SKIN_MM = 6.0
+"""A mask may reach so far beyond the body, whose rim lies in blocks."""
 BONE_HU = 250
 """Cortical bone, and above most blood with contrast medium in blocks."""
 SPINE_MM = 30.0
@@ -36,6 +40,10 @@ SPINE_MM = 30.0
 BACK_MM = (40.0, 45.0)
 FRONT_MM = (15.0, 15.0)
 """How far before and behind the edge of the lungs spine and breastbone lie."""
+SPINE_MM3 = 2e3
+"""Less bone than this, from the middle of the lungs to the back, shows no spine."""
+LEAST_BONE_MM3 = 3e3
+"""Less bone than this in the middle of the body says nothing of back and front."""
 CORE = 0.45
 """Inner and outer part of a lung's footprint, as shares of its greatest depth."""
 FEW = 30
@@ -52,6 +60,7 @@ FULL = {"heart_left_mm": 15.0, "aorta_left_mm": 10.0, "liver_right": 0.3, "reces
 MIRRORED = ("heart_left_mm", "aorta_left_mm", "liver_right", "liver_right")
 """The signs that are weighed against each other for a mirrored scan."""
 AIRLESS_HU = -300
+"""Above it a block is more than two thirds tissue."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -223,7 +232,8 @@ def spine_behind(chest: Chest) -> float:
     before = rows[max(0, int(front - FRONT_MM[0] / dy)) : int(front + FRONT_MM[1] / dy)].sum()
     behind = rows[max(0, int(back - BACK_MM[0] / dy)) : int(back + BACK_MM[1] / dy)].sum()
     total = float(before + behind)
-    return float(behind - before) / total if total * np.prod(chest.step) > 3e3 else float("nan")
+    enough = total * np.prod(chest.step) > LEAST_BONE_MM3
+    return float(behind - before) / total if enough else float("nan")
 
 
 def recess(chest: Chest) -> float:
@@ -251,23 +261,12 @@ def mirror_signs(chest: Chest) -> dict[str, float]:
     if not all(mask.any() for mask in sides_of(chest)):
         return dict.fromkeys(names, float("nan"))
     box = morphology.bounds(chest.labels > 0)
-    spine = spine_x(chest, box)
+    spine = spine_middle(
+        chest.bone(), chest.labels > 0, chest.step, behind_mm=BACK_MM[1], least_mm3=SPINE_MM3
+    )
     heart, aorta = (gap(chest, box, spine, window=window) for window in (HEART, AORTA))
     right, left = (tissue_under(chest, mask) for mask in sides_of(chest))
     return dict(zip(names, (heart, aorta, right - left), strict=True))
-
-
-def spine_x(chest: Chest, box: morphology.Box) -> float:
-    """Return x of the spine in voxels, the middle of the lungs where no bone is seen."""
-    middle = float(box[2].start + box[2].stop - 1) / 2
-    reach = int(50 / chest.step[2])
-    first = max(0, round(middle) - reach)
-    rows = slice((box[1].start + box[1].stop) // 2, box[1].stop + int(BACK_MM[1] / chest.step[1]))
-    bone = chest.bone()[box[0], rows, first : round(middle) + reach + 1]
-    across = np.asarray(bone.sum(axis=(0, 1)))
-    if across.sum() < FEW:
-        return middle
-    return first + float(np.average(np.arange(len(across)), weights=across))
 
 
 def gap(

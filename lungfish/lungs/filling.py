@@ -8,6 +8,7 @@ which of it is airless lung. All of this runs on a grid of about 4 mm.
 """
 
 import dataclasses
+import functools
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from lungfish.lungs import morphology, tissue
 from lungfish.lungs.faces import Half, above_diaphragm, beside_mediastinum, half
 from lungfish.lungs.morphology import Mask, Spacing
 from lungfish.lungs.sides import LEFT, RIGHT, Labels
+from lungfish.lungs.spine import spine_middle
 from lungfish.lungs.wall import BONE_HU, find_wall
 
 GRID_MM = 4.0
@@ -26,8 +28,6 @@ TISSUE_HU = (-180.0, 110.0)
 """Airless lung and mass, blurred at their rim; blood with contrast medium is brighter."""
 SMOOTH_MM = 3.0
 """Noise of a low dose must not split a mass."""
-SPINE_MM = 50.0
-"""How far from the middle of the lungs the spine is sought."""
 SPINE_MM3 = 2e4
 """Less bone than this between the lungs shows no spine."""
 HOLE_HU = -250
@@ -61,18 +61,15 @@ def airless_lung(
     factors = morphology.block_factors(spacing_mm, GRID_MM)
     step = [edge * factor for edge, factor in zip(spacing_mm, factors, strict=True)]
 
-    def blocks(mask: Mask, percent: int) -> Mask:
-        share = morphology.block_mean(mask.astype(np.int16) * 100, factors)
-        return np.asarray(share >= percent)
-
-    tubes = blocks(airways, MOSTLY)
+    blocks = functools.partial(morphology.block_share, factors=factors)
+    tubes = blocks(airways, percent=MOSTLY)
     labels = np.zeros(tubes.shape, np.uint8)
     for side in (RIGHT, LEFT):
-        closed = morphology.close(blocks(lungs == side, MOSTLY), step, closing_mm)
+        closed = morphology.close(blocks(lungs == side, percent=MOSTLY), step, closing_mm)
         labels[ndimage.binary_fill_holes(closed) & ~tubes & (labels == 0)] = side
     added = fill_airless(
-        morphology.block_mean(hu, factors), labels, tubes, blocks(body, MOSTLY), step,
-        holes=blocks(hu < HOLE_HU, HOLE_SHARE),
+        morphology.block_mean(hu, factors), labels, tubes, blocks(body, percent=MOSTLY), step,
+        holes=blocks(hu < HOLE_HU, percent=HOLE_SHARE),
     )  # fmt: skip
     return np.asarray(morphology.enlarge(added, factors, hu.shape))
 
@@ -102,7 +99,7 @@ def fill_airless(
     added = np.zeros_like(labels)
     if not (labels == RIGHT).any() or not (labels == LEFT).any():
         return added
-    middle = spine_middle(hu, labels > 0, spacing_mm)
+    middle = spine_middle(hu > BONE_HU, labels > 0, spacing_mm, behind_mm=0.0, least_mm3=SPINE_MM3)
     wall = find_wall(hu, labels > 0, body, spacing_mm, middle_voxel=middle)
     sigma = [SMOOTH_MM / step for step in spacing_mm]
     smooth = ndimage.gaussian_filter(hu.astype(np.float32), sigma)
@@ -132,20 +129,3 @@ def fill_airless(
             good = np.zeros_like(good)
         added[filling & ~good] = 0
     return added
-
-
-def spine_middle(hu: NDArray[Any], lungs: Mask, spacing_mm: Spacing) -> float:
-    """Return x of the spine in voxels; the middle of the lungs where no spine is seen.
-
-    A trachea may be bowed, or be a bronchus where the scan begins below the neck.
-    """
-    box = morphology.bounds(lungs)
-    middle = float(box[2].start + box[2].stop - 1) / 2
-    reach = round(SPINE_MM / spacing_mm[2])
-    first = max(0, round(middle) - reach)
-    back = slice((box[1].start + box[1].stop) // 2, box[1].stop)
-    bone = hu[box[0], back, first : round(middle) + reach + 1] > BONE_HU
-    across = bone.sum(axis=(0, 1))
-    if across.sum() * float(np.prod(spacing_mm)) < SPINE_MM3:
-        return middle
-    return first + float(np.average(np.arange(len(across)), weights=across))

@@ -9,8 +9,6 @@ from scipy import ndimage
 
 from lungfish.errors import Refusal
 from lungfish.lungs import morphology
-from lungfish.lungs.airways import find_airways
-from lungfish.lungs.body import body_mask
 from lungfish.lungs.conventions import (
     Affine,
     Convention,
@@ -22,9 +20,10 @@ from lungfish.lungs.conventions import (
 from lungfish.lungs.measures import measure
 from lungfish.lungs.morphology import Mask, Spacing
 from lungfish.lungs.orientation import turn_of
-from lungfish.lungs.segmentation import LungMask, middle_of
+from lungfish.lungs.segmentation import LungMask
 from lungfish.lungs.settings import Settings
 from lungfish.lungs.sides import BOTH_SIDES, LEFT, RIGHT, Labels, split_touching
+from lungfish.lungs.surroundings import Surroundings, look_around
 from lungfish.lungs.verdict import judge
 from lungfish.nifti import carry_mask
 from lungfish.records import Record
@@ -44,31 +43,6 @@ AIRWAY_LITRE = 0.015
 have about 0.04."""
 SAMPLES = 500_000
 """Voxels of a mask, at most, whose places are looked at."""
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Surroundings:
-    """What the scan itself shows, on the patient's axes in blocks of voxels.
-
-    Attributes
-    ----------
-    air : ndarray of bool, shape (z, y, x)
-        Air inside the body.
-    airways : ndarray of bool, shape (z, y, x)
-        Trachea and main bronchi; all False where none was found.
-    factors : tuple of 3 int
-        Voxels a block.
-    middle_voxel : float
-        x of the patient's midline in voxels (not blocks).
-    trachea : bool
-        Whether airways were found.
-    """
-
-    air: Mask
-    airways: Mask
-    factors: tuple[int, int, int]
-    middle_voxel: float
-    trachea: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,16 +98,18 @@ def adopt(volume: Volume, labels: Labels, affine: Affine, *, settings: Settings)
     turn = turn_of(volume.affine)
     spacing_mm = turn.spacing(volume.spacing_mm)
     hu, given = turn.forward(volume.hu), turn.forward(carried)
-    scan = look(hu, spacing_mm, settings=settings)
+    scan = look_around(hu, spacing_mm, settings=settings)
+    # Of voxels, not of blocks.
+    middle_voxel = scan.middle * scan.factors[2] + (scan.factors[2] - 1) / 2
     fit = compare(given > 0, scan, inside_share=inside_share)
     check_fit(fit)
     if len(convention.left) == 0:
-        given = split(hu, given > 0, spacing_mm, middle_voxel=scan.middle_voxel)
-    check_lone_lung(given, scan.middle_voxel)
+        given = split(hu, given > 0, spacing_mm, middle_voxel=middle_voxel)
+    check_lone_lung(given, middle_voxel)
     found = np.ascontiguousarray(turn.back(given))
     measures = measure(volume, found, leak_voxels=0)
-    record = judge(measures, trachea=scan.trachea, settings=settings)
-    held_litre = airway_litre(given > 0, scan, spacing_mm)
+    record = judge(measures, trachea=scan.airways.found, settings=settings)
+    held_litre = airway_litre(given > 0, scan)
     return LungMask(
         found,
         with_doubts(record, doubts_of(fit, held_litre)) | measures | describe_fit(convention, fit),
@@ -164,29 +140,10 @@ def share_inside(labels: Labels, affine: Affine, volume: Volume) -> float:
     return share
 
 
-def look(hu: NDArray[Any], spacing_mm: Spacing, *, settings: Settings) -> Surroundings:
-    """Find air, airways and midline of a scan on the patient's axes, shape (z, y, x)."""
-    factors = morphology.block_factors(spacing_mm, settings.working_mm)
-    step = [edge * factor for edge, factor in zip(spacing_mm, factors, strict=True)]
-    coarse = morphology.block_mean(hu, factors)
-    body = body_mask(coarse, step)
-    air = (coarse < settings.threshold_hu) & body
-    airways = find_airways(coarse, air, body, step, max_litre=settings.airway_max_litre)
-    middle = airways.middle_voxel if airways.found else middle_of(body)
-    return Surroundings(
-        air, airways.mask, factors, middle * factors[2] + (factors[2] - 1) / 2, airways.found
-    )
-
-
-def in_blocks(mask: Mask, factors: tuple[int, int, int]) -> Mask:
-    """Return the blocks of voxels at least half of which a mask holds."""
-    return morphology.block_mean(mask.astype(np.int16) * np.int16(100), factors) >= 50
-
-
 def compare(mask: Mask, scan: Surroundings, *, inside_share: float) -> Fit:
     """Compare a mask with the air of the scan; gas that it does not touch is no matter."""
-    held = in_blocks(mask, scan.factors)
-    pieces, count = ndimage.label(scan.air & ~scan.airways)
+    held = morphology.block_share(mask, scan.factors, percent=50)
+    pieces, count = ndimage.label(scan.air & ~scan.airways.mask)
     touched = np.zeros(count + 1, np.bool_)
     touched[np.unique(pieces[held])] = True
     touched[0] = False
@@ -253,10 +210,10 @@ def split(hu: NDArray[Any], mask: Mask, spacing_mm: Spacing, *, middle_voxel: fl
     return result
 
 
-def airway_litre(mask: Mask, scan: Surroundings, spacing_mm: Spacing) -> float:
+def airway_litre(mask: Mask, scan: Surroundings) -> float:
     """Return how many litres of trachea and main bronchi a mask holds; 0 is best."""
-    block_litre = float(np.prod(spacing_mm) * np.prod(scan.factors)) * 1e-6
-    held = in_blocks(mask, scan.factors) & scan.airways
+    block_litre = float(np.prod(scan.step)) * 1e-6
+    held = morphology.block_share(mask, scan.factors, percent=50) & scan.airways.mask
     return float(np.count_nonzero(held)) * block_litre
 
 

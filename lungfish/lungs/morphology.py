@@ -175,6 +175,11 @@ def block_mean(hu: NDArray[Any], factors: tuple[int, int, int]) -> NDArray[np.in
     return result
 
 
+def block_share(mask: Mask, factors: tuple[int, int, int], *, percent: int) -> Mask:
+    """Return the blocks of voxels of which a mask holds at least so many percent."""
+    return np.asarray(block_mean(mask.astype(np.int16) * np.int16(100), factors) >= percent)
+
+
 def enlarge(
     array: NDArray[Any], factors: tuple[int, int, int], shape: Sequence[int]
 ) -> NDArray[Any]:

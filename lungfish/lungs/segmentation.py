@@ -8,17 +8,15 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from lungfish.errors import Refusal
-from lungfish.lungs import morphology
-from lungfish.lungs.airways import find_airways
-from lungfish.lungs.body import body_mask
 from lungfish.lungs.edges import closed_lungs, draw_edges
 from lungfish.lungs.filling import airless_lung
 from lungfish.lungs.gas import remove_gas
 from lungfish.lungs.measures import measure
-from lungfish.lungs.morphology import Mask, Spacing
+from lungfish.lungs.morphology import Spacing
 from lungfish.lungs.orientation import Turn, turn_of
 from lungfish.lungs.settings import Settings
 from lungfish.lungs.sides import Labels, find_lungs
+from lungfish.lungs.surroundings import look_around
 from lungfish.lungs.verdict import judge
 from lungfish.records import Record
 from lungfish.volume import Volume
@@ -154,25 +152,14 @@ def search(hu: NDArray[Any], spacing_mm: Spacing, *, settings: Settings) -> Foun
     Found
         Labels all 0 if there is nothing like a lung.
     """
-    factors = morphology.block_factors(spacing_mm, settings.working_mm)
-    step = [edge * factor for edge, factor in zip(spacing_mm, factors, strict=True)]
-    blocks = morphology.block_mean(hu, factors)
-    body = body_mask(blocks, step)
-    air = (blocks < settings.threshold_hu) & body
-    airways = find_airways(blocks, air, body, step, max_litre=settings.airway_max_litre)
-    middle = airways.middle_voxel if airways.found else middle_of(body)
-    kept = remove_gas(blocks, air & ~airways.mask, step, gas_hu=settings.gas_hu)
-    lungs = find_lungs(blocks, kept, step, middle_voxel=middle, gas_hu=settings.gas_hu)
+    scan = look_around(hu, spacing_mm, settings=settings)
+    step, airways = scan.step, scan.airways
+    kept = remove_gas(scan.hu, scan.air & ~airways.mask, step, gas_hu=settings.gas_hu)
+    lungs = find_lungs(scan.hu, kept, step, middle_voxel=scan.middle, gas_hu=settings.gas_hu)
     closing_mm = settings.closing_mm
-    airless = airless_lung(blocks, lungs, airways.mask, body, step, closing_mm=closing_mm)
+    airless = airless_lung(scan.hu, lungs, airways.mask, scan.body, step, closing_mm=closing_mm)
     closed, leak = closed_lungs(lungs, airless, airways.mask, step, closing_mm=closing_mm)
     labels = draw_edges(
-        hu, lungs, closed, airways.mask, factors, threshold_hu=settings.threshold_hu
+        hu, lungs, closed, airways.mask, scan.factors, threshold_hu=settings.threshold_hu
     )
-    return Found(labels, leak * int(np.prod(factors)), airways.found)
-
-
-def middle_of(body: Mask) -> float:
-    """Return the mean x in voxels of a body, or of the grid where there is none."""
-    columns = np.flatnonzero(body.any(axis=(0, 1)))
-    return float(columns.mean()) if len(columns) else body.shape[2] / 2
+    return Found(labels, leak * int(np.prod(scan.factors)), airways.found)

@@ -41,17 +41,6 @@ def refused_record(refusal: Refusal) -> Record:
     return refused(refusal) | {"verdict": "reject", "reasons": [refusal.reason]}
 
 
-def describe(record: Mapping[str, Any]) -> str:
-    """Return a record's verdict, volumes and reasons in one line."""
-    parts = [
-        f"verdict: {record['verdict']}",
-        f"right {record['right_litre']:.2f}, left {record['left_litre']:.2f} litres",
-        f"mean {record['mean_hu']:.0f} HU",
-        *record["reasons"],
-    ]
-    return "; ".join(parts)
-
-
 def reject_reasons(measures: Mapping[str, Any], settings: Settings) -> list[str]:
     """Return in words why a mask cannot be lungs; empty if it can."""
     reasons = []
@@ -116,10 +105,11 @@ def sign_reasons(measures: Mapping[str, Any], settings: Settings) -> list[str]:
     A sign that could not be measured says nothing.
     """
     limits = (
-        ("left_of_right_mm", settings.review_left_of_right_mm, "the left lung lies {:.0f} mm to "
-         "the patient's left of the right one (at least {:.0f}): the labels may be swapped"),
-        ("head_up_mm", settings.review_head_up_mm, "apex and diaphragm bulge upwards by {:.0f} mm "
-         "(at least {:.0f}): the scan may be upside down"),
+        ("left_of_right_mm", settings.review_left_of_right_mm, "the middle of the left lung "
+         "lies {:+.0f} mm to the patient's left of the right one's (at least {:+.0f}; negative: to "
+         "its right): the labels may be swapped"),
+        ("head_up_mm", settings.review_head_up_mm, "apex and diaphragm bulge upwards by {:+.0f} mm "
+         "(at least {:+.0f}; negative: downwards): the scan may be upside down"),
         ("back_behind", settings.review_signs, "spine and deepest lung seem to lie in front "
          "({:.2f} of -1 to 1, at least {:.2f}): the scan may be back to front"),
         ("heart_left", settings.review_signs, "heart, aorta and liver seem to lie on the other "

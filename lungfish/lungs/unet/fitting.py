@@ -8,14 +8,13 @@ from scipy import ndimage
 
 from lungfish.errors import InputError
 from lungfish.lungs import morphology
-from lungfish.lungs.airways import find_airways
-from lungfish.lungs.body import body_mask
 from lungfish.lungs.edges import closed_lungs, draw_edges
 from lungfish.lungs.morphology import Mask, Spacing
 from lungfish.lungs.orientation import turn_of
 from lungfish.lungs.segmentation import Found
 from lungfish.lungs.settings import Settings
 from lungfish.lungs.sides import LEFT, RIGHT, Labels
+from lungfish.lungs.surroundings import look_around
 from lungfish.lungs.unet.grid import STEP_MM, along, block_centres_mm, coarse_grid
 from lungfish.lungs.unet.proposal import Proposal
 from lungfish.volume import Volume
@@ -64,16 +63,13 @@ def fit(volume: Volume, proposal: Proposal, *, settings: Settings) -> Found:
     turn = turn_of(volume.affine)
     hu = turn.forward(volume.hu)
     spacing_mm = turn.spacing(volume.spacing_mm)
-    factors = morphology.block_factors(spacing_mm, settings.working_mm)
-    step = [edge * factor for edge, factor in zip(spacing_mm, factors, strict=True)]
-    blocks = morphology.block_mean(hu, factors)
-    body = body_mask(blocks, step)
-    air = blocks < settings.threshold_hu
-    tubes = find_airways(blocks, air & body, body, step, max_litre=settings.airway_max_litre)
-    right, left = (sample(one, blocks.shape, spacing_mm, factors) for one in proposal.probability)
+    scan = look_around(hu, spacing_mm, settings=settings)
+    step, tubes, factors = scan.step, scan.airways, scan.factors
+    air = scan.hu < settings.threshold_hu
+    right, left = (sample(one, scan.hu.shape, spacing_mm, factors) for one in proposal.probability)
     aired, solid = lung_of(right + left, air & ~tubes.mask, step)
     side = np.where(right >= left, np.uint8(RIGHT), np.uint8(LEFT))
-    rough = tidy(side * (aired | solid), body, step)
+    rough = tidy(side * (aired | solid), scan.body, step)
     closed, leak = closed_lungs(
         rough * aired, rough * solid, tubes.mask, step, closing_mm=settings.closing_mm
     )
