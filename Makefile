@@ -12,7 +12,7 @@ SCRATCH ?= runs/benchmark
 PINS := $(shell cat requirements.txt | cksum | cut -d ' ' -f 1)
 DEV_PINS := $(shell cat requirements-dev.txt | cksum | cut -d ' ' -f 1)
 
-.PHONY: docs docs-pictures lungs-unet help env env-dev run run-real test test-slow gauntlet benchmark format clean
+.PHONY: docs docs-pictures lungs-unet study-gmcae probe benchmark-gmcae benchmark-torch help env env-dev run run-real test test-slow gauntlet benchmark format clean
 
 help: ## Say what there is to type
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -65,6 +65,18 @@ benchmark: env ## What reading, resampling and lungs cost, beside SimpleITK and 
 	@$(BIN)/python -m benchmarks.reading --scratch "$(SCRATCH)" --output "$(SCRATCH)/reading.md"
 	@$(BIN)/python -m benchmarks.dicom_to_nifti --scratch "$(SCRATCH)" --output "$(SCRATCH)/dicom_to_nifti.md"
 	@$(BIN)/python -m benchmarks.lungs --scratch "$(SCRATCH)" --output "$(SCRATCH)/lungs.md"
+
+study-gmcae: env ## Does the autoencoder learn? DATA=folder with a subfolder a patient (75 minutes on 2 cores)
+	@if [ -z "$(DATA)" ]; then \
+	    echo "error: say where the CT is: make study-gmcae DATA=folder [PAGE=docs/gmcae-study.md]"; exit 2; fi
+	@$(BIN)/python -m benchmarks.gmcae_study --data "$(DATA)" --scratch runs/study-gmcae \
+	    $(if $(PAGE),--output "$(PAGE)")
+
+benchmark-gmcae: env ## Does its loss stay finite, what do batches cost? After study-gmcae, whose patches it takes (40 minutes)
+	@$(BIN)/python -m benchmarks.gmcae_stability --hurt 10000 \
+	    --patches runs/study-gmcae/results/patches/*.h5 --output runs/study-gmcae/stability.md
+	@$(BIN)/python -m benchmarks.patch_store --scratch "$(SCRATCH)/patch_store" \
+	    --output "$(SCRATCH)/patch_store.md"
 
 docs-pictures: env ## Draw the pictures of docs/how-to/read-lung-pictures.md again, from digital patients
 	@$(BIN)/python -m tests.lung_pictures --output docs/how-to/lung-pictures

@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungfish.errors import InputError, Refusal
-from lungfish.gmcae.encoder import Encoder
+from lungfish.gmcae.encoder import SPACING_TOLERANCE_MM, Encoder
+from lungfish.gmcae.field import Span, receptive_field
+from lungfish.intensity import HuMap
 from lungfish.records import accepted, refused
 from lungfish.stores import new_store
 from lungfish.volume import AIR_HU, Volume, to_mm
 
 SCHEMA = "features/1"
-Span = tuple[int, int]
-SPACING_TOLERANCE_MM = 1e-3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,69 +63,24 @@ class Features:
     step_mm: float
 
 
-@dataclasses.dataclass(frozen=True)
-class Field:
-    """Which input voxels a cell sees: cell j sees stride * j + first to stride * j + last."""
-
-    stride: int
-    first: int
-    last: int
-
-    @property
-    def halo(self) -> Span:
-        """Voxels that a tile needs before and after itself, in multiples of the stride."""
-        before = -(self.first // self.stride) * self.stride
-        after = -(-(self.last - self.stride + 1) // self.stride) * self.stride
-        return before, after
-
-
-def receptive_field(model: keras.Model) -> Field:
-    """Derive which voxels a cell of the encoder sees, from its kernels, strides and paddings.
-
-    With 'same' padding and a length that the stride divides, k - s voxels are padded, the smaller
-    half of them before: none before and one after for a kernel of 3 at stride 2.
-
-    Parameters
-    ----------
-    model : keras.Model
-        A chain of Conv3D with 'same' padding and layers that act on each voxel alone; kernels and
-        strides equal on all axes.
-
-    Raises
-    ------
-    InputError
-        If a convolution is padded otherwise or dilated.
-    """
-    stride, first, last = 1, 0, 0
-    convolutions = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv3D)]
-    for layer in reversed(convolutions):
-        if layer.padding != "same" or set(layer.dilation_rate) != {1}:
-            raise InputError(
-                f"encoder layer {layer.name}: expected padding 'same' without dilation, found "
-                f"{layer.padding!r} and {layer.dilation_rate}: its halo cannot be derived"
-            )
-        kernel, step = layer.kernel_size[0], layer.strides[0]
-        before = max(0, kernel - step) // 2
-        first = first * step - before
-        last = last * step - before + kernel - 1
-        stride *= step
-    return Field(stride, first, last)
-
-
 def encode(
-    model: keras.Model, values: NDArray[np.float32], *, tile_voxel: int
+    model: keras.Model, hu: NDArray[np.int16], *, hu_map: HuMap, tile_voxel: int
 ) -> NDArray[np.float32]:
     """Encode an array of any size in tiles, equal to encoding it in one piece.
 
     Each tile takes a halo of real voxels with it, and the cells of the halo are dropped; at the
     array's own border no halo is taken, so that the layers pad there as they would in one piece.
+    Only a tile is ever held on the network's scale, so that the memory beside `hu` and the result
+    does not grow with the lung.
 
     Parameters
     ----------
     model : keras.Model
         Encoder for any size.
-    values : ndarray of float32, shape (z, y, x)
-        On the network's scale; each length a multiple of the encoder's stride.
+    hu : ndarray of int16, shape (z, y, x)
+        Each length a multiple of the encoder's stride.
+    hu_map : HuMap
+        From HU to what the model sees.
     tile_voxel : int
         Edge of a tile, a multiple of the stride.
 
@@ -139,20 +94,20 @@ def encode(
         If a length or the tile is no multiple of the stride: the lattice of cells would shift.
     """
     field = receptive_field(model)
-    if any(length % field.stride for length in (*values.shape, tile_voxel)):
+    if any(length % field.stride for length in (*hu.shape, tile_voxel)):
         raise InputError(
             f"expected lengths and tiles in multiples of {field.stride} voxels, found "
-            f"{values.shape} in tiles of {tile_voxel}: pad the end with air"
+            f"{hu.shape} in tiles of {tile_voxel}: pad the end with air"
         )
-    cells = tuple(length // field.stride for length in values.shape)
+    cells = tuple(length // field.stride for length in hu.shape)
     grid = np.empty((*cells, model.output_shape[-1]), np.float32)
-    for tile in itertools.product(*(_spans(length, tile_voxel) for length in values.shape)):
+    for tile in itertools.product(*(_spans(length, tile_voxel) for length in hu.shape)):
         with_halo = [
             (max(0, start - field.halo[0]), min(length, end + field.halo[1]))
-            for (start, end), length in zip(tile, values.shape, strict=True)
+            for (start, end), length in zip(tile, hu.shape, strict=True)
         ]
-        box = tuple(slice(*span) for span in with_halo)
-        code = keras.ops.convert_to_numpy(model(values[box][None, ..., None], training=False))[0]
+        values = hu_map.to_network(hu[tuple(slice(*span) for span in with_halo)])
+        code = keras.ops.convert_to_numpy(model(values[None, ..., None], training=False))[0]
         own = tuple(
             slice((start - low) // field.stride, (end - low) // field.stride)
             for (start, end), (low, _) in zip(tile, with_halo, strict=True)
@@ -218,9 +173,8 @@ def encode_lungs(
     lung = np.pad(labels[box] > 0, padding)
     cells = [part for length in lung.shape for part in (length // stride, stride)]
     inside = lung.reshape(cells).mean(axis=(1, 3, 5), dtype=np.float32)
-    values = encoder.hu_map.to_network(hu)
     return Features(
-        grid=encode(encoder.model, values, tile_voxel=settings.tile_voxel),
+        grid=encode(encoder.model, hu, hu_map=encoder.hu_map, tile_voxel=settings.tile_voxel),
         inside=inside,
         corner_mm=to_mm(volume.affine, low + (stride - 1) / 2),
         step_mm=stride * encoder.spacing_mm,

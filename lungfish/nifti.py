@@ -22,7 +22,7 @@ from lungfish.records import atomic
 from lungfish.volume import Volume, spacing_of
 
 Labels = NDArray[np.uint8]
-NIFTI_TYPE = {"uint8": 2, "int16": 4}
+NIFTI_TYPE = {"uint8": 2, "int16": 4, "float32": 16}
 LONGEST_AXIS = 32767
 BLOCK_BYTES = 1 << 20
 RIGHT_ANGLE_TOLERANCE = 1e-4
@@ -90,7 +90,7 @@ def nifti_header(
     shape : tuple of 3 int
         Of the array (z, y, x), at most 32767 along each.
     dtype : dtype
-        int16 or uint8.
+        int16, uint8 or float32.
     affine : ndarray, shape (4, 4)
         LPS mm, index order x, y, z; its axes at right angles.
     description : str
@@ -210,6 +210,28 @@ def read_mask(path: Path) -> tuple[Labels, NDArray[np.float64]]:
     if array.min() < 0 or array.max() > 255 or not np.array_equal(array, np.rint(array)):
         raise InputError(f"{path}: expected whole labels from 0 to 255")
     return array.astype(np.uint8), _affine(image)
+
+
+def write_map(
+    path: Path, values: NDArray[np.float32], affine: NDArray[np.float64], *, description: str = ""
+) -> None:
+    """Write a float32 map, shape (z, y, x), at an affine in LPS mm; nan is written as 0.
+
+    Many viewers cannot window an image that holds nan, and some read it as the lowest integer.
+    """
+    _write(path, np.nan_to_num(values, nan=0.0).astype(np.float32, copy=False), affine, description)
+
+
+def read_map(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Read a map that `write_map` wrote: float32 (z, y, x), and its affine in LPS mm.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or is not an image.
+    """
+    image = _read(path)
+    return np.asarray(sitk.GetArrayFromImage(image), np.float32), _affine(image)
 
 
 def read_given_mask(path: Path) -> tuple[Labels, NDArray[np.float64]]:

@@ -2,6 +2,8 @@
 
 import dataclasses
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
@@ -14,6 +16,9 @@ from lungfish.volume import AIR_HU, Volume
 
 EDGE_VOXEL = 32
 SCHEMA = "patches/1"
+DRAWS = 1000
+"""Places tried for each patch wanted before the mask is given up; lungs need 3 or 4."""
+ATTRIBUTES = ("spacing_mm", "seed", "source_hash", "code", "reason", "minimum_lung", "size_voxel")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,10 +31,14 @@ class Settings:
         Patches cut from one patient, at least 1.
     minimum_lung : float
         Least share of lung in a patch, 0 to 1.
+    background : float
+        Share of the patches that is cut beside the lungs instead, where there is less lung than
+        that; 0 to 1.
     """
 
     per_patient: int = 128
     minimum_lung: float = 0.25
+    background: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -42,7 +51,7 @@ class PatchSet:
         HU, axes (z, y, x).
     corner_voxel : ndarray of int32, shape (n, 3)
         Index (z, y, x) of the first voxel in the volume; may be negative where a patch reaches
-        over the volume's border, which is filled with air.
+        over the volume's border, which is filled with -1024 HU.
     lung_fraction : ndarray of float32, shape (n,)
         Share of voxels inside the lungs, 0 to 1.
     spacing_mm : float
@@ -53,6 +62,10 @@ class PatchSet:
         Digest of the volume and mask that the patches were cut from.
     code, reason : str
         Empty, or why there are none.
+    minimum_lung : float
+        Patches that hold less lung are background.
+    size_voxel : tuple of 3 int
+        Shape (z, y, x) of the volume.
     """
 
     patches: NDArray[np.int16]
@@ -63,6 +76,8 @@ class PatchSet:
     source_hash: str
     code: str = ""
     reason: str = ""
+    minimum_lung: float = 0.0
+    size_voxel: tuple[int, ...] = (0, 0, 0)
 
 
 def sample_patches(
@@ -75,9 +90,10 @@ def sample_patches(
 ) -> PatchSet:
     """Cut patches at random places whose share of lung is large enough.
 
-    Every place on the whole border of the lungs can be drawn: the patch's centre is uniform over
-    lung voxels, plus a uniform shift of up to half an edge, and a patch with too little lung is
-    drawn again. Corners are sorted, so that the store does not depend on the order of the draws.
+    Every place that holds enough lung is as likely as any other, also where it reaches over the
+    volume's border. So a voxel of the lungs' surface lies in nearly as many patches as one in their
+    middle; drawing the centre or any voxel of a patch from the lungs would favour the middle.
+    Corners are sorted, so that the store does not depend on the order of the draws.
 
     Parameters
     ----------
@@ -100,65 +116,108 @@ def sample_patches(
     Raises
     ------
     InputError
-        If labels and volume have different shapes.
+        If labels and volume have different shapes, or background is wanted though every place
+        counts as lung.
     Refusal
-        ``no-patches`` if the mask is empty or no place holds enough lung.
+        ``no-patches`` if the mask is empty or too few places hold enough lung, or little enough.
     """
     if labels.shape != volume.hu.shape:
         raise InputError(
             f"mask and volume differ in shape: {labels.shape} against {volume.hu.shape}; "
             "rerun the lungs stage"
         )
-    lungs = np.flatnonzero(labels)
-    if not len(lungs):
-        raise Refusal("no-patches", "the lung mask is empty, so there is no patch to cut")
-    hu = np.pad(volume.hu, EDGE_VOXEL, constant_values=AIR_HU)
-    inside = np.pad((labels > 0).astype(np.uint8), EDGE_VOXEL)
-    corners, fractions = _draw(lungs, labels.shape, inside, settings, rng)
+    if settings.background and not settings.minimum_lung:
+        raise InputError(
+            f"patches.background {settings.background:g} needs patches.minimum_lung above 0: with "
+            "0 no place holds too little lung to be background"
+        )
+    corners, fractions = _draw(labels, settings, rng)
     ranking = np.lexsort(corners.T[::-1])
     corners, fractions = corners[ranking], fractions[ranking]
-    patches = np.stack([_cut(hu, corner + EDGE_VOXEL) for corner in corners])
     return PatchSet(
-        patches=patches,
+        patches=np.stack([_cut(volume.hu, corner) for corner in corners]),
         corner_voxel=corners.astype(np.int32),
         lung_fraction=fractions.astype(np.float32),
         spacing_mm=float(np.mean(volume.spacing_mm)),
         seed=seed,
         source_hash=source_hash(volume, labels),
+        minimum_lung=settings.minimum_lung,
+        size_voxel=volume.hu.shape,
     )
 
 
 def _draw(
-    lungs: NDArray[np.int64],
-    shape: tuple[int, ...],
-    inside: NDArray[np.uint8],
-    settings: Settings,
-    rng: np.random.Generator,
+    labels: NDArray[np.uint8], settings: Settings, rng: np.random.Generator
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Draw corners until enough hold lung; give up after 20 rounds."""
-    corners: list[NDArray[np.int64]] = []
-    fractions: list[float] = []
-    half = EDGE_VOXEL // 2
-    for _ in range(20):
-        centres = np.stack(np.unravel_index(rng.choice(lungs, settings.per_patient), shape), axis=1)
-        shifts = rng.integers(-half, half + 1, size=centres.shape)
-        for corner in centres - half + shifts:
-            fraction = float(_cut(inside, corner + EDGE_VOXEL).mean())
-            if fraction >= settings.minimum_lung and len(corners) < settings.per_patient:
-                corners.append(corner)
-                fractions.append(fraction)
-        if len(corners) == settings.per_patient:
-            return np.array(corners), np.array(fractions)
-    raise Refusal(
-        "no-patches",
-        f"{len(corners)} of {settings.per_patient} places hold {settings.minimum_lung:.0%} of "
-        "lung: look at the mask, or lower patches.minimum_lung",
+    """Draw corners near the lungs until there are enough of both kinds, or `DRAWS` is used up."""
+    low, high = _box(labels)
+    beside = round(settings.background * settings.per_patient)
+    wanted = {True: settings.per_patient - beside, False: beside}
+    found: dict[bool, list[tuple[NDArray[np.int64], float]]] = {True: [], False: []}
+    for _ in range(DRAWS):
+        # All places that hold a voxel of the lungs' box.
+        for corner in rng.integers(low - EDGE_VOXEL + 1, high, (settings.per_patient, 3)):
+            seen = _seen(corner, labels.shape)
+            fraction = int(np.count_nonzero(labels[seen])) / EDGE_VOXEL**3
+            kind = fraction >= settings.minimum_lung
+            # Far corners beside the lungs are air outside the body: background is centred in the
+            # box, as what the encoder sees there.
+            centre = corner + EDGE_VOXEL // 2
+            centred = bool(((low <= centre) & (centre < high)).all())
+            if len(found[kind]) < wanted[kind] and (kind or centred):
+                found[kind].append((corner, fraction))
+        if all(len(found[kind]) == wanted[kind] for kind in wanted):
+            chosen = found[True] + found[False]
+            return np.array([one for one, _ in chosen]), np.array([share for _, share in chosen])
+    raise _too_few(len(found[True]), len(found[False]), wanted, settings)
+
+
+def _too_few(inside: int, beside: int, wanted: dict[bool, int], settings: Settings) -> Refusal:
+    """Return the refusal of a scan in which too few places were found."""
+    if inside < wanted[True]:
+        text = (
+            f"{inside} of {wanted[True]} places hold {settings.minimum_lung:.0%} of lung: look at "
+            "the mask, or lower patches.minimum_lung"
+        )
+    else:
+        text = (
+            f"{beside} of {wanted[False]} places beside the lungs hold less than "
+            f"{settings.minimum_lung:.0%} of lung: look at the mask, or lower patches.background"
+        )
+    return Refusal("no-patches", text)
+
+
+def _box(labels: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the first and the end index of the lungs along each axis."""
+    spans = []
+    for axis in range(3):
+        others = tuple(other for other in range(3) if other != axis)
+        planes = np.flatnonzero(labels.any(axis=others))
+        if not len(planes):
+            raise Refusal("no-patches", "the lung mask is empty, so there is no patch to cut")
+        spans.append((planes[0], planes[-1] + 1))
+    low, high = np.array(spans).T
+    return low, high
+
+
+def _seen(corner: NDArray[np.int64], shape: tuple[int, ...]) -> tuple[slice, ...]:
+    """Return the part of the volume that a patch covers."""
+    return tuple(
+        slice(max(start, 0), min(start + EDGE_VOXEL, length))
+        for start, length in zip(corner.tolist(), shape, strict=True)
     )
 
 
-def _cut(array: NDArray[np.generic], corner: NDArray[np.int64]) -> NDArray[np.generic]:
-    z, y, x = corner
-    return array[z : z + EDGE_VOXEL, y : y + EDGE_VOXEL, x : x + EDGE_VOXEL]
+def _cut(hu: NDArray[np.int16], corner: NDArray[np.int64]) -> NDArray[np.int16]:
+    """Return a patch; what lies beyond the volume is `AIR_HU`, as outside the field of view."""
+    patch = np.full((EDGE_VOXEL,) * 3, AIR_HU, np.int16)
+    seen = _seen(corner, hu.shape)
+    here = tuple(
+        slice(part.start - start, part.stop - start)
+        for part, start in zip(seen, corner.tolist(), strict=True)
+    )
+    patch[here] = hu[seen]
+    return patch
 
 
 def source_hash(volume: Volume, labels: NDArray[np.uint8]) -> str:
@@ -184,7 +243,7 @@ def no_patches(refusal: Refusal, *, seed: int) -> PatchSet:
 
 
 def write_patches(path: Path, patch_set: PatchSet) -> None:
-    """Write a store, one patch a chunk, so that any patch is one read."""
+    """Write a store, one plain patch a chunk, so that any patch is one read of 64 kB."""
     with new_store(path) as store:
         count = len(patch_set.patches)
         chunk = {"chunks": (1, *patch_set.patches.shape[1:])} if count else {}
@@ -193,7 +252,7 @@ def write_patches(path: Path, patch_set: PatchSet) -> None:
         store.create_dataset("lung_fraction", data=patch_set.lung_fraction)
         store.attrs["schema"] = SCHEMA
         store.attrs["status"] = "refused" if patch_set.code else "ok"
-        for name in ("spacing_mm", "seed", "source_hash", "code", "reason"):
+        for name in ATTRIBUTES:
             store.attrs[name] = getattr(patch_set, name)
 
 
@@ -203,20 +262,32 @@ def read_patches(path: Path) -> PatchSet:
     Raises
     ------
     InputError
-        If the file is missing or is no patch store.
+        If the file is missing or is no patch store of this version.
+    """
+    with open_store(path) as store:
+        # NumPy's scalars and arrays become Python's own.
+        attributes = {name: np.asarray(store.attrs[name]).tolist() for name in ATTRIBUTES}
+        arrays = {name: store[name][:] for name in ("patches", "corner_voxel", "lung_fraction")}
+    size = tuple(attributes.pop("size_voxel"))
+    return PatchSet(**arrays, **attributes, size_voxel=size)
+
+
+@contextmanager
+def open_store(path: Path) -> Iterator[h5py.File]:
+    """Lend a patch store to read from.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or is no patch store of this version.
     """
     try:
-        with h5py.File(path, "r") as store:
-            if store.attrs.get("schema") != SCHEMA:
-                raise InputError(f"{path}: expected a patch store of schema {SCHEMA!r}")
-            attributes = {name: store.attrs[name] for name in ("source_hash", "code", "reason")}
-            return PatchSet(
-                patches=store["patches"][:],
-                corner_voxel=store["corner_voxel"][:],
-                lung_fraction=store["lung_fraction"][:],
-                spacing_mm=float(store.attrs["spacing_mm"]),
-                seed=int(store.attrs["seed"]),
-                **attributes,
-            )
+        store = h5py.File(path, "r")
     except OSError:
         raise InputError(f"{path} is missing or is no HDF5 file: rerun the patches stage") from None
+    with store:
+        if store.attrs.get("schema") != SCHEMA or not set(ATTRIBUTES) <= set(store.attrs):
+            raise InputError(
+                f"{path}: expected a patch store of schema {SCHEMA!r}: rerun the patches stage"
+            )
+        yield store

@@ -1,5 +1,6 @@
 """Pretrain the autoencoder on the patches of a scope's training patients, without labels."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +17,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--settings", help="section `gmcae` as JSON or the path of a YAML file")
     parser.add_argument("--seed", type=int, default=0, help="of the run (default 0)")
     parser.add_argument("--threads", type=int, default=None, help="for TensorFlow (default: all)")
+    parser.add_argument("--workers", type=int, default=1, help="threads that make batches ahead")
     args = parser.parse_args(argv)
 
     from lungfish import patches, records
@@ -30,30 +32,32 @@ def main(argv: Sequence[str] | None = None) -> int:
         for row in records.read_table(args.cohort)
         if row["status"] == "ok" and args.scope != f"fold-{row['fold']}"
     }
-    sets = {
-        path.stem: patches.read_patches(path)
-        for path in sorted(args.patches)
-        if path.stem in accepted
-    }
+    stores = {path.stem: path for path in sorted(args.patches) if path.stem in accepted}
 
     from lungfish.gmcae import backend
 
     backend.start(threads=args.threads, seed=args.seed, purpose=f"gmcae {args.scope}")
-    from lungfish.gmcae import artefacts, batches, training
+    from lungfish.gmcae import artefacts, batches, pool, training
 
     hu_map = HuMap()
+    found = {patient: pool.find_patches(path) for patient, path in stores.items()}
     spacing_mm = batches.common_spacing_mm(
-        {patient: found.spacing_mm for patient, found in sets.items() if len(found.patches)}
+        {patient: stored.spacing_mm for patient, stored in found.items() if len(stored)}
     )
     try:
-        arrays = {patient: found.patches for patient, found in sets.items()}
-        split = batches.split_patches(arrays, settings)
+        split = batches.split_patches(found, settings)
     except Refusal as refusal:
         artefacts.write_refused(args.output, refusal)
         raise
+    origins = []
+    for patient in split.training_patients:
+        with patches.open_store(stores[patient]) as store:
+            origins += [f"{patient} {tuple(at)}" for at in store["corner_voxel"][:].tolist()]
+    split = dataclasses.replace(split, origins=tuple(origins))
     trained = training.train(
-        split, settings=settings, hu_map=hu_map, seed=args.seed, folder=args.output
-    )
+        split, settings=settings, hu_map=hu_map, seed=args.seed, folder=args.output,
+        workers=args.workers,
+    )  # fmt: skip
     artefacts.write(
         args.output, trained, split, settings=settings, hu_map=hu_map, spacing_mm=spacing_mm
     )

@@ -36,6 +36,7 @@ def make_inputs(folder, labels, rng):
     from lungfish.features import Features, write_features
     from lungfish.gmcae.backend import save_network
     from lungfish.gmcae.network import build_encoder
+    from lungfish.gmcae.settings import Settings
 
     rows = [member(k, label, k // 2 % 2) for k, label in enumerate(labels)]
     rows += [member(90, None, None), member(91, 1, None, status="refused")]
@@ -67,7 +68,7 @@ def make_inputs(folder, labels, rng):
     for fold, epochs in enumerate((2, 5)):
         record = records.accepted() | {"head": "spp", "epochs": epochs}
         records.write_json(folder / f"fold-{fold}.json", "classifier/1", record)
-    save_network(folder / "gmcae" / "encoder.keras", build_encoder((2, 2, 2)))
+    save_network(folder / "gmcae" / "encoder.keras", build_encoder(Settings(filters=(2, 2, 2))))
     about = {"hu_map": {"low_hu": -1000, "high_hu": 400}, "spacing_mm": 1.0}
     records.write_json(folder / "gmcae" / "gmcae.json", "gmcae/1", records.accepted() | about)
 

@@ -8,7 +8,7 @@ STAGES = (
     "phantom", "index", "volumes", "lungs", "patches", "cohort", "gmcae", "features", "classifier",
     "evaluation", "model", "report",
 )  # fmt: skip
-ON_REQUEST = ("survey", "recheck", "segments")
+ON_REQUEST = ("survey", "recheck", "segments", "surprise")
 
 
 def test_each_stage_stands_in_every_folder_under_its_word(clone):

@@ -26,8 +26,9 @@ def make_model(folder, rng, *, status, hashes=()):
     from lungfish.classifier.fold import Patient
     from lungfish.gmcae.backend import save_network
     from lungfish.gmcae.network import build_encoder
+    from lungfish.gmcae.settings import Settings
 
-    save_network(folder / "gmcae" / "encoder.keras", build_encoder((2, 2, 2)))
+    save_network(folder / "gmcae" / "encoder.keras", build_encoder(Settings(filters=(2, 2, 2))))
     about = {"hu_map": {"low_hu": -1000, "high_hu": 400}, "spacing_mm": SPACING_MM}
     records.write_json(folder / "gmcae" / "gmcae.json", "gmcae/1", records.accepted() | about)
     patients = [Patient(f"p{k}", k % 2, None) for k in range(4)]

@@ -163,7 +163,7 @@ def test_schema_defaults_are_those_of_the_code(clone):
     from tests.test_names import STAGES
 
     schema = yaml.safe_load((clone / SCHEMA).read_text())["properties"]
-    workflow_keys = {("gmcae", "scope"), ("classifier", "heads")}
+    workflow_keys = {("gmcae", "scope"), ("gmcae", "pretrained"), ("classifier", "heads")}
     for stage in STAGES:
         try:
             room = importlib.import_module(f"lungfish.{stage}.settings")

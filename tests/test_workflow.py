@@ -24,7 +24,7 @@ FROM_GMCAE = Counter(
     report=1,
     report_patients=SHARDS,
 )
-FROM_PATCHES = FROM_GMCAE + Counter(patches=PATIENTS)
+FROM_PATCHES = FROM_GMCAE + Counter(patches=PATIENTS, patch_counts=1)
 FROM_LUNGS = FROM_PATCHES + Counter(lungs=PATIENTS, cohort=1)
 FROM_VOLUMES = FROM_LUNGS + Counter(volumes=PATIENTS)
 EVERYTHING = FROM_VOLUMES + Counter(index=PATIENTS, phantom=PATIENTS)

@@ -9,6 +9,7 @@ from lungfish.classifier.layers import SpatialPyramidPooling3D, Standardise
 from lungfish.classifier.settings import Settings
 from lungfish.errors import InputError
 from lungfish.gmcae.network import build_encoder
+from lungfish.gmcae.settings import Settings as EncoderSettings
 
 
 def build_head(inputs: Any, settings: Settings) -> Any:
@@ -96,7 +97,7 @@ def build_network(filters: Sequence[int], settings: Settings) -> Any:
         Input (batch, z, y, x, 1) of any size, on the scale of `intensity.HuMap`; output (batch, 1).
         The encoder's layers keep their names, so that `freeze` finds them.
     """
-    encoder = build_encoder(tuple(filters))
+    encoder = build_encoder(EncoderSettings(design="layered", filters=tuple(filters)))
     pooled = SpatialPyramidPooling3D(settings.levels, name="spp3d")(encoder.outputs[0])
     return keras.Model(encoder.inputs[0], build_head(pooled, settings), name="classifier")
 

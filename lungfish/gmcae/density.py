@@ -15,7 +15,9 @@ import math
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
+from numpy.typing import NDArray
 
 from lungfish.errors import InputError
 
@@ -162,30 +164,101 @@ def shifted_elu(values: Any) -> Any:
     return ops.maximum(ops.elu(values) + 1.0, SMALLEST_SIGMA**2)
 
 
-VARIANCES = {"floored": floored_variance, "shifted_elu": shifted_elu}
+@keras.saving.register_keras_serializable(package=PACKAGE)
+def kdsb17_variance(values: Any) -> Any:
+    """Return ELU(x) + 1 as kdsb17 did: exactly 0 in float32 below -17.3. For comparison only."""
+    return ops.elu(values) + 1.0
 
 
-def reconstruct(output: Any, *, components: int, voxels: int) -> tuple[Any, Any]:
-    """Return the mean of the component with the largest prior, and which one that is.
+VARIANCES = {
+    "floored": floored_variance,
+    "shifted_elu": shifted_elu,
+    "kdsb17": kdsb17_variance,
+}
 
-    The density's mode would go by alpha / sigma^c, and with c = 32,768 that picks whichever unused
-    component happens to have a small variance.
+
+LEAST_PRIOR = 1e-3
+"""A component with a smaller prior is never chosen, by whatever rule."""
+
+
+def choose(log_priors: Any, variances: Any, *, voxels: int, rule: str) -> NDArray[np.int64]:
+    """Choose the component whose mean stands for a patch.
 
     Parameters
     ----------
-    output : ndarray, shape (n, m (c + 2))
+    log_priors, variances : tensors, shape (n, m)
+    voxels : int
+        c.
+    rule : "prior" or "mode"
+        The largest prior; or the highest of the modes, by log alpha - (c / 2) ln sigma2 (Bishop
+        1994, section 4). With c = 32,768 the second goes by sigma alone, and an unused component's
+        sigma is whatever it happens to be; so only components with a prior of at least
+        `LEAST_PRIOR` are asked.
+
+    Returns
+    -------
+    ndarray of int, shape (n,)
+    """
+    logs, spread = ops.convert_to_numpy(log_priors), ops.convert_to_numpy(variances)
+    score = logs.astype(np.float64)
+    if rule == "mode":
+        score = score - 0.5 * voxels * np.log(spread.astype(np.float64))
+    # The largest prior of m is at least 1 / m, so that one is always left.
+    return np.asarray(np.where(logs >= math.log(LEAST_PRIOR), score, -np.inf).argmax(axis=-1))
+
+
+def reconstruct(
+    output: Any, *, components: int, voxels: int, rule: str = "prior"
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Return the mean of the chosen component, and which one that is.
+
+    Parameters
+    ----------
+    output : tensor, shape (n, m (c + 2))
     components, voxels : int
         m and c.
+    rule : "prior" or "mode"
+        See `choose`.
 
     Returns
     -------
     means : ndarray, shape (n, c)
     chosen : ndarray of int, shape (n,)
     """
-    log_priors, _, means = split_output(output, components, voxels)
-    chosen = ops.argmax(log_priors, axis=-1)
+    log_priors, variances, means = split_output(output, components, voxels)
+    chosen = choose(log_priors, variances, voxels=voxels, rule=rule)
     picked = ops.take_along_axis(means, ops.reshape(chosen, (-1, 1, 1)), axis=-1)
-    return ops.convert_to_numpy(picked[..., 0]), ops.convert_to_numpy(chosen)
+    return ops.convert_to_numpy(picked[..., 0]), chosen
+
+
+def draw_patches(
+    output: Any, rng: np.random.Generator, *, components: int, voxels: int
+) -> NDArray[np.float32]:
+    """Draw patches: a component by its prior, then every voxel round its mean.
+
+    Parameters
+    ----------
+    output : tensor, shape (n, m (c + 2))
+    rng : numpy.random.Generator
+    components, voxels : int
+        m and c.
+
+    Returns
+    -------
+    ndarray of float32, shape (n, c)
+        On the scale of `intensity.HuMap`; may leave [-1, 1].
+    """
+    log_priors, variances, means = (
+        ops.convert_to_numpy(part) for part in split_output(output, components, voxels)
+    )
+    below = np.cumsum(np.exp(log_priors), axis=-1)
+    # float32 priors may sum to a little less than 1.
+    below[:, -1] = np.inf
+    chosen = (rng.random(len(below))[:, None] >= below).sum(axis=-1)
+    rows = np.arange(len(chosen))
+    sigma = np.sqrt(variances[rows, chosen])[:, None]
+    mean = means[rows, :, chosen]
+    return np.asarray(mean + sigma * rng.standard_normal(mean.shape), np.float32)
 
 
 def refuse_low_precision() -> None:

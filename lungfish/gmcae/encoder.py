@@ -7,9 +7,13 @@ import keras
 
 from lungfish import records
 from lungfish.errors import InputError, Refusal
+
+# Its layers of our own are known to Keras once this is imported.
+from lungfish.gmcae import network as _registered_layers  # noqa: F401
 from lungfish.intensity import HuMap
 
 SCHEMA = "gmcae/1"
+SPACING_TOLERANCE_MM = 1e-3
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -1,19 +1,23 @@
 """Training of the autoencoder: an epoch at a time, judged on fixed patches of other patients."""
 
 import dataclasses
+import functools
 import logging
+import math
 from pathlib import Path
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from lungfish.errors import InputError
-from lungfish.gmcae.batches import Patches, epoch_batches, to_batch
+from lungfish.gmcae.batches import Patches, epoch_batches, evenly, fixed_batches
 from lungfish.gmcae.board import write_events
-from lungfish.gmcae.checkpoint import Journal, load_state, save_state, state_key
-from lungfish.gmcae.density import GaussianMixtureLoss, reconstruct, refuse_low_precision
-from lungfish.gmcae.network import VOXELS, build_gmcae
+from lungfish.gmcae.checkpoint import Checkpoint, Journal, state_key
+from lungfish.gmcae.density import refuse_low_precision
+from lungfish.gmcae.heads import head_of
+from lungfish.gmcae.loading import WORKERS, places
+from lungfish.gmcae.network import VOXELS, anchor, build_gmcae
+from lungfish.gmcae.sentinel import Sentinel, WatchedAdam, check_validation
 from lungfish.gmcae.settings import Settings
 from lungfish.intensity import HuMap
 from lungfish.provenance import code_digest
@@ -23,9 +27,14 @@ from lungfish.records import Record
 log = logging.getLogger(__name__)
 
 EPOCH_COLUMNS = (
-    "epoch", "loss", "val_loss", "val_nats_per_voxel", "val_rmse_hu", "learning_rate",
+    "epoch", "loss", "val_loss", "val_nats_per_voxel", "val_bits_per_voxel", "val_rmse_hu",
+    "components_used", "learning_rate",
 )  # fmt: skip
-BATCH_COLUMNS = ("epoch", "batch", "loss")
+BATCH_COLUMNS = ("epoch", "batch", "loss", "gradient_norm")
+LEAST_SHARE = 0.01
+"""A component is used if it explains at least this share of any one validation patch."""
+ANCHOR_PATCHES = 4096
+"""Most patches that the linear code is fitted to: 260,000 blocks for 864 unknowns each."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -40,18 +49,24 @@ class Trained:
         Tables of epochs and batches.
     reconstructions : ndarray of float32, shape (n, 32, 32, 32)
         Of the validation patches, in HU.
-    chosen : ndarray of int, shape (n,)
-        Component with the largest prior, for each of them.
+    shares : ndarray of float32, shape (n, m)
+        How much of each of them each component explains, summing to 1.
     """
 
     network: keras.Model
     journal: Journal
     reconstructions: NDArray[np.float32]
-    chosen: NDArray[np.int64]
+    shares: NDArray[np.float32]
 
 
 def train(
-    patches: Patches, *, settings: Settings, hu_map: HuMap, seed: int, folder: Path
+    patches: Patches,
+    *,
+    settings: Settings,
+    hu_map: HuMap,
+    seed: int,
+    folder: Path,
+    workers: int = WORKERS,
 ) -> Trained:
     """Train the autoencoder.
 
@@ -66,8 +81,11 @@ def train(
     seed : int
         Of the run.
     folder : Path
-        For the state after each epoch (``checkpoint/state.npz``) and TensorBoard's events; a run
-        that was killed goes on from the state to the same weights, bit for bit at equal threads.
+        For the state after each epoch and, in long ones, between (``checkpoint/state.npz``), and
+        TensorBoard's events; a run that was killed goes on from the state to the same weights, bit
+        for bit at equal threads.
+    workers : int
+        Threads that make batches ahead; the weights do not depend on them.
 
     Returns
     -------
@@ -76,34 +94,102 @@ def train(
     Raises
     ------
     InputError
-        If the loss or a weight is no longer finite, with epoch and batch, or if the Keras policy
-        is bfloat16.
+        If the loss, the gradient or a weight is no longer finite, with epoch, batch and patches, or
+        if the Keras policy is bfloat16.
     """
     refuse_low_precision()
     # Here and not in the caller, so that the first weights too depend on the seed alone.
     keras.utils.set_random_seed(stable_hash("gmcae weights", str(seed)) % 2**31)
     network = compile_network(settings)
-    # A state made by other code or from other patches has another key, and is not gone on with.
-    code = code_digest(Path(__file__), Path(__file__).parents[2]) + keras.__version__
-    key = state_key(settings, hu_map, seed, code, patches.training, patches.validation)
-    state = folder / "checkpoint" / "state.npz"
-    journal = load_state(state, network, key)
-    if journal.epochs:
-        log.info("going on after epoch %d of a run that stopped", len(journal.epochs))
+    run = _Run(network, patches, settings, hu_map, seed, Sentinel(network, folder), workers)
+    checkpoint = Checkpoint(
+        folder / "checkpoint" / "state.npz", network, run.key(),
+        every_minutes=settings.checkpoint_minutes,
+    )  # fmt: skip
+    journal = checkpoint.load()
+    if journal is None:
+        journal = Journal()
+        run.begin()
+        checkpoint.save(journal)
+    elif journal.batches:
+        log.info("going on after step %d of a run that stopped", len(journal.batches))
     while not journal.should_stop(epochs=settings.epochs, patience=settings.patience):
-        epoch = len(journal.epochs) + 1
-        loss = _run_epoch(network, patches, journal, settings, hu_map, seed, epoch)
-        row = {"epoch": epoch, "loss": loss, **judge(network, patches.validation, settings, hu_map)}
-        row["learning_rate"] = float(network.optimizer.learning_rate)
-        journal.epochs.append(row)
-        if journal.best_epoch() == epoch:
-            journal.best = [weight.copy() for weight in network.get_weights()]
-        save_state(state, network, journal, key)
-        _say(row, settings)
+        run.epoch(journal, checkpoint)
+        checkpoint.save(journal)
+        _say(journal.epochs[-1], settings)
         write_events(folder / "tensorboard", journal.epochs, EPOCH_COLUMNS[1:])
     network.set_weights(journal.best)
-    reconstructions, chosen = reconstruct_hu(network, patches.validation, settings, hu_map)
-    return Trained(network, journal, reconstructions, chosen)
+    reconstructions, shares = reconstruct_hu(network, patches.validation, settings, hu_map)
+    return Trained(network, journal, reconstructions, shares)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Run:
+    """A network in training, and all that its training depends on."""
+
+    network: keras.Model
+    patches: Patches
+    settings: Settings
+    hu_map: HuMap
+    seed: int
+    sentinel: Sentinel
+    workers: int
+
+    def key(self) -> str:
+        """Return a digest of all that the weights depend on.
+
+        A state made by other code or from other patches has another, and is not gone on with.
+        """
+        code = code_digest(Path(__file__), Path(__file__).parents[2]) + keras.__version__
+        settings = dataclasses.replace(self.settings, checkpoint_minutes=0.0)
+        arrays = (self.patches.training, self.patches.validation)
+        return state_key(settings, self.hu_map, self.seed, code, *arrays)
+
+    def begin(self) -> None:
+        """Begin the anchored design at the linear answer."""
+        if self.settings.design == "anchored":
+            chosen = evenly(self.patches.training, ANCHOR_PATCHES)
+            anchor(self.network, self.hu_map.to_network(chosen), self.settings)
+
+    def epoch(self, journal: Journal, checkpoint: Checkpoint) -> None:
+        """Train what is left of an epoch, judge the network and write both down."""
+        epoch = len(journal.epochs) + 1
+        self._steps(epoch, journal, checkpoint)
+        scores = judge(self.network, self.patches.validation, self.settings, self.hu_map)
+        check_validation(scores["val_loss"], epoch=epoch)
+        rate = float(self.network.optimizer.learning_rate)
+        loss = float(np.mean(journal.losses(epoch)))
+        journal.epochs.append({"epoch": epoch, "loss": loss, **scores, "learning_rate": rate})
+        if journal.best_epoch() == epoch:
+            journal.best = [weight.copy() for weight in self.network.get_weights()]
+
+    def _steps(self, epoch: int, journal: Journal, checkpoint: Checkpoint) -> None:
+        """Make the steps of an epoch that are not made yet."""
+        done = len(journal.losses(epoch))
+        batches = epoch_batches(
+            self.patches.training, settings=self.settings, hu_map=self.hu_map, seed=self.seed,
+            epoch=epoch, first=done, workers=self.workers,
+        )  # fmt: skip
+        for number, (inputs, targets) in enumerate(batches, start=done + 1):
+            self.network.reset_metrics()  # Keras would return the mean of all batches so far
+            loss = float(self.network.train_on_batch(inputs, targets))
+            self.sentinel.check(
+                loss, inputs, targets, epoch=epoch, batch=number,
+                origins=functools.partial(self.origins, epoch, number),
+            )  # fmt: skip
+            norm = self.sentinel.gradient_norm()
+            row = {"epoch": epoch, "batch": number, "loss": loss, "gradient_norm": norm}
+            journal.batches.append(row)
+            checkpoint.keep(journal)
+
+    def origins(self, epoch: int, batch: int) -> list[str]:
+        """Return patient and first voxel of each patch of a batch, as far as they are known."""
+        if not self.patches.origins:
+            return []
+        size = self.settings.batch_size
+        first = ((epoch - 1) * self.settings.steps_per_epoch + batch - 1) * size
+        taken = places(len(self.patches.training), seed=self.seed, first=first, count=size)
+        return [self.patches.origins[which] for which in taken]
 
 
 def compile_network(settings: Settings) -> keras.Model:
@@ -117,81 +203,78 @@ def compile_network(settings: Settings) -> keras.Model:
         warmup_target=settings.learning_rate,
         warmup_steps=settings.warmup_steps,
     )
-    optimizer = keras.optimizers.Adam(schedule, global_clipnorm=settings.clipnorm, name="adam")
-    loss = GaussianMixtureLoss(settings.components, VOXELS)
+    optimizer = WatchedAdam(schedule, global_clipnorm=settings.clipnorm, name="adam")
+    loss = head_of(settings, voxels=VOXELS).loss()
     # XLA is some 27 times slower than TensorFlow's own kernels for these gradients on a CPU.
     network.compile(optimizer=optimizer, loss=loss, jit_compile=False)
     optimizer.build(network.trainable_variables)
     return network
 
 
-def _run_epoch(
-    network: keras.Model,
-    patches: Patches,
-    journal: Journal,
-    settings: Settings,
-    hu_map: HuMap,
-    seed: int,
-    epoch: int,
-) -> float:
-    """Train one epoch, write down each batch, and return the mean loss in nats per voxel."""
-    losses = []
-    batches = epoch_batches(
-        patches.training, settings=settings, hu_map=hu_map, seed=seed, epoch=epoch
-    )
-    for number, (inputs, targets) in enumerate(batches, start=1):
-        network.reset_metrics()  # Keras would return the mean of all batches so far
-        loss = float(network.train_on_batch(inputs, targets))
-        if not np.isfinite(loss):
-            _refuse_divergence(f"the loss is {loss} at epoch {epoch}, batch {number}")
-        losses.append(loss)
-        journal.batches.append({"epoch": epoch, "batch": number, "loss": loss})
-    if not all(np.isfinite(weight).all() for weight in network.get_weights()):
-        _refuse_divergence(f"a weight is not finite after epoch {epoch}")
-    return float(np.mean(losses))
-
-
-def _refuse_divergence(what: str) -> None:
-    raise InputError(f"training diverged: {what}; lower gmcae.learning_rate and run again")
-
-
 def judge(
     network: keras.Model, validation: NDArray[np.int16], settings: Settings, hu_map: HuMap
 ) -> Record:
-    """Return the validation loss in nats per voxel and the reconstruction's error in HU.
+    """Return how well a network does on patches.
 
-    Lower is better in both; patches are taken as they stand, never turned.
+    They are taken as they stand, never turned, with a dequantisation that is always the same.
+
+    Returns
+    -------
+    dict
+        ``val_loss`` and, the same, ``val_nats_per_voxel`` on the scale of `hu_map`;
+        ``val_bits_per_voxel`` at a resolution of 1 HU, which no density brings below 0;
+        ``val_rmse_hu`` of the reconstruction; lower is better in all. ``components_used``: how many
+        explain at least `LEAST_SHARE` of any one patch.
     """
-    losses, squares = [], []
-    loss = GaussianMixtureLoss(settings.components, VOXELS)
-    for start in range(0, len(validation), settings.batch_size):
-        inputs, targets = to_batch(validation[start : start + settings.batch_size], hu_map)
+    head = head_of(settings, voxels=VOXELS)
+    nats, squares, shares = [], [], []
+    for inputs, targets in fixed_batches(validation, batch_size=settings.batch_size, hu_map=hu_map):
         output = network.predict_on_batch(inputs)
-        losses += [float(loss(targets, output))] * len(inputs)
-        means, _ = reconstruct(output, components=settings.components, voxels=VOXELS)
-        squares.append(((means - targets) ** 2).mean(axis=1))
-    nats = float(np.mean(losses))
-    rmse = float(np.sqrt(np.concatenate(squares).mean())) * hu_map.hu_per_unit
-    return {"val_loss": nats, "val_nats_per_voxel": nats, "val_rmse_hu": rmse}
+        nats.append(head.nats(targets, output))
+        squares.append(((head.image(output) - inputs.reshape(targets.shape)) ** 2).mean(axis=1))
+        shares.append(head.shares(targets, output))
+    mean = float(np.concatenate(nats).mean())
+    return {
+        "val_loss": mean,
+        "val_nats_per_voxel": mean,
+        "val_bits_per_voxel": bits_per_voxel(mean, hu_map),
+        "val_rmse_hu": float(np.sqrt(np.concatenate(squares).mean())) * hu_map.hu_per_unit,
+        "components_used": components_used(np.concatenate(shares)),
+    }
+
+
+def bits_per_voxel(nats: float, hu_map: HuMap) -> float:
+    """Return nats per voxel on the scale of a map as bits at a resolution of 1 HU.
+
+    (nats + ln of the HU of one unit) / ln 2: the length of a lossless code for a voxel, given the
+    network's own code, if HU are dequantised; 0 or more (Theis et al. 2016, section 3.1).
+    """
+    return (nats + math.log(hu_map.hu_per_unit)) / math.log(2)
+
+
+def components_used(shares: NDArray[np.float32]) -> int:
+    """Return how many components explain at least `LEAST_SHARE` of any one patch, of (n, m)."""
+    return int((shares >= LEAST_SHARE).any(axis=0).sum())
 
 
 def reconstruct_hu(
     network: keras.Model, patches: NDArray[np.int16], settings: Settings, hu_map: HuMap
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Return the reconstruction of patches in HU, and the component chosen for each."""
-    made, chosen = [], []
-    for start in range(0, len(patches), settings.batch_size):
-        inputs, _ = to_batch(patches[start : start + settings.batch_size], hu_map)
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the reconstruction of patches in HU, and each component's share of them."""
+    head = head_of(settings, voxels=VOXELS)
+    made, shares = [], []
+    for inputs, targets in fixed_batches(patches, batch_size=settings.batch_size, hu_map=hu_map):
         output = network.predict_on_batch(inputs)
-        means, which = reconstruct(output, components=settings.components, voxels=VOXELS)
-        made.append(hu_map.to_hu(means).reshape(inputs.shape[:4]))
-        chosen.append(which)
-    return np.concatenate(made), np.concatenate(chosen)
+        made.append(hu_map.to_hu(head.image(output)).reshape(inputs.shape[:4]))
+        shares.append(head.shares(targets, output))
+    return np.concatenate(made), np.concatenate(shares)
 
 
 def _say(row: Record, settings: Settings) -> None:
     """Say in the log how an epoch went."""
     log.info(
-        "epoch %d of %d: loss %.3f, validation %.3f nats per voxel, RMSE %.0f HU",
-        row["epoch"], settings.epochs, row["loss"], row["val_loss"], row["val_rmse_hu"],
+        "epoch %d of %d: loss %.3f, validation %.3f nats per voxel (%.2f bits at 1 HU), RMSE %.0f "
+        "HU, %d of %d components used",
+        row["epoch"], settings.epochs, row["loss"], row["val_loss"], row["val_bits_per_voxel"],
+        row["val_rmse_hu"], row["components_used"], settings.components,
     )  # fmt: skip

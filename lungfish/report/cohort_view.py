@@ -9,7 +9,8 @@ import numpy as np
 
 from lungfish.records import Record
 from lungfish.report import figures
-from lungfish.report.inputs import CohortInputs, Row, measured
+from lungfish.report.autoencoders import Row
+from lungfish.report.inputs import CohortInputs, measured
 from lungfish.report.wording import ABSENT, BASELINES, METRICS, counted, number, sentence
 
 View = dict[str, Any]

@@ -86,6 +86,7 @@ def draw_curves(
     ylabel: str,
     name: str,
     alt: str,
+    levels: Mapping[str, float] | None = None,
 ) -> Markup:
     """Draw values over epochs.
 
@@ -93,6 +94,8 @@ def draw_curves(
     ----------
     lines : mapping of str to (epochs, values)
         Names that end in ``training`` are dashed.
+    levels : mapping of str to float, optional
+        Values to compare with, each a dotted line with its name at the right.
     ylabel : str
         With its unit.
     """
@@ -105,6 +108,9 @@ def draw_curves(
             style = "--" if label.endswith("training") else "-"
             mark = "o" if len(epochs) < 3 else None
             axes.plot(epochs, values, style, color=colour, label=label, lw=1.6, marker=mark, ms=4)
+        for value in (levels or {}).values():
+            axes.axhline(value, color=QUIET, ls=":", lw=1, zorder=1)
+        _name_levels(axes, levels or {})
         axes.set_xlabel("epoch")
         axes.set_ylabel(ylabel)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -113,6 +119,20 @@ def draw_curves(
         if len(lines) > 1:
             axes.legend(fontsize=8, ncols=1 + (len(lines) > 4))
         return draw(figure, name=name, alt=alt)
+
+
+def _name_levels(axes: Axes, levels: Mapping[str, float]) -> None:
+    """Write each level's name at its right end, moved apart where two would overlap."""
+    low, high = axes.get_ylim()
+    apart = 0.055 * (high - low)
+    place = -np.inf
+    for label, value in sorted(levels.items(), key=lambda item: item[1]):
+        place = max(value, place + apart)
+        axes.annotate(
+            label, (1.0, place), xytext=(4, 0), xycoords=("axes fraction", "data"),
+            textcoords="offset points", va="center", fontsize=7.5, color=QUIET,
+            annotation_clip=False,
+        )  # fmt: skip
 
 
 def draw_dots(
@@ -182,6 +202,12 @@ def difference_png(difference_hu: NDArray[Any]) -> str:
     """Return one plane of differences as a PNG: blue at -300 HU, white at 0, red at 300."""
     share = np.clip(difference_hu / (2.0 * DIFFERENCE_HU) + 0.5, 0, 1)
     colours = matplotlib.colormaps["RdBu_r"](share)
+    return _png(np.rint(colours[..., :3] * 255).astype(np.uint8))
+
+
+def share_png(share: NDArray[Any]) -> str:
+    """Return one plane of shares as a PNG: dark blue at 0, yellow at 1."""
+    colours = matplotlib.colormaps["cividis"](np.clip(share, 0, 1))
     return _png(np.rint(colours[..., :3] * 255).astype(np.uint8))
 
 

@@ -7,12 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import h5py
-import numpy as np
-from numpy.typing import NDArray
-
 from lungfish.errors import InputError
 from lungfish.records import Record, read_json, read_table
+from lungfish.report.autoencoders import Autoencoder, Row, read_autoencoder
 
 STAGES = (
     "phantom",
@@ -28,34 +25,6 @@ STAGES = (
     "model",
     "report",
 )
-
-Row = Mapping[str, str]
-
-
-@dataclasses.dataclass(frozen=True)
-class Examples:
-    """Validation patches before and after the autoencoder.
-
-    Attributes
-    ----------
-    before, after : numpy.ndarray of int16, shape (n, 32, 32, 32)
-        Input and reconstruction in HU, axes (z, y, x).
-    component : numpy.ndarray of int, shape (n,)
-        The mixture component whose mean is the reconstruction.
-    """
-
-    before: NDArray[np.int16]
-    after: NDArray[np.int16]
-    component: NDArray[np.int64]
-
-
-@dataclasses.dataclass(frozen=True)
-class Autoencoder:
-    """One trained GMCAE: its scope, its epochs (rows of text) and its examples, if stored."""
-
-    scope: str
-    epochs: tuple[Row, ...]
-    examples: Examples | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,13 +59,14 @@ class CohortInputs:
     metrics: Record | None = None
     predictions: tuple[Row, ...] = ()
     autoencoders: tuple[Autoencoder, ...] = ()
+    patches: tuple[Row, ...] = ()
     times: tuple[StageTime, ...] = ()
     config: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
 class PatientInputs:
-    """All that one patient's page shows; `mosaic` is a PNG file's bytes or None."""
+    """All that one patient's page shows; pictures are PNG files' bytes or None."""
 
     patient: str
     cohort: Row
@@ -105,6 +75,8 @@ class PatientInputs:
     lungs: Record | None = None
     mosaic: bytes | None = None
     predictions: tuple[Row, ...] = ()
+    surprise: Record | None = None
+    surprise_picture: bytes | None = None
 
 
 def name_of(path: Path) -> str:
@@ -125,6 +97,7 @@ def read_cohort(
     metrics: Path | None = None,
     predictions: Path | None = None,
     gmcae: Sequence[Path] = (),
+    patches: Path | None = None,
     logs: Path | None = None,
     config: str = "{}",
 ) -> CohortInputs:
@@ -140,6 +113,8 @@ def read_cohort(
         Of the evaluation; absent where there was none.
     gmcae : sequence of Path
         Folder of each scope.
+    patches : Path, optional
+        Table of how many patches each patient gave.
     logs : Path, optional
         Folder with a folder of benchmark files for each stage; may be absent.
     config : str
@@ -157,6 +132,7 @@ def read_cohort(
         metrics=read_json(metrics, "evaluation/1") if metrics else None,
         predictions=tuple(read_table(predictions)) if predictions else (),
         autoencoders=tuple(read_autoencoder(folder) for folder in gmcae),
+        patches=tuple(read_table(patches)) if patches else (),
         times=read_times(logs) if logs else (),
         config=read_config(config),
     )
@@ -170,8 +146,11 @@ def read_patients(
     lungs: Sequence[Path],
     mosaics: Sequence[Path],
     predictions: Path | None = None,
+    surprise: Sequence[Path] = (),
 ) -> list[PatientInputs]:
     """Read what the pages of the patients named by `lungs` show, in that order.
+
+    Of surprise maps the JSON is named; its picture lies beside it.
 
     Raises
     ------
@@ -182,11 +161,12 @@ def read_patients(
     scores = read_table(predictions) if predictions else []
     indices, grids = read_records(index, "index/1"), read_records(volumes, "volumes/1")
     pictures = {name_of(path): path for path in mosaics}
+    maps = {name_of(path): path for path in surprise}
     result = []
     for patient, record in read_records(lungs, "lungs/1").items():
         if patient not in rows:
             raise InputError(f"{patient} is not in {cohort.name}: rerun the cohort stage")
-        picture = pictures.get(patient)
+        picture, mapped = pictures.get(patient), maps.get(patient)
         result.append(
             PatientInputs(
                 patient=patient,
@@ -196,6 +176,8 @@ def read_patients(
                 lungs=record,
                 mosaic=picture.read_bytes() if picture else None,
                 predictions=tuple(row for row in scores if row["patient"] == patient),
+                surprise=read_json(mapped, "surprise/1") if mapped else None,
+                surprise_picture=mapped.with_suffix(".png").read_bytes() if mapped else None,
             )
         )
     return result
@@ -216,29 +198,6 @@ def read_config(text: str) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise InputError(f"--config: expected a JSON object, found {type(config).__name__}")
     return config
-
-
-def read_autoencoder(folder: Path) -> Autoencoder:
-    """Read the epochs and the examples of one scope; the folder's name is the scope."""
-    stored = folder / "examples.h5"
-    return Autoencoder(
-        scope=folder.name,
-        epochs=tuple(read_table(folder / "epochs.tsv")),
-        examples=read_examples(stored) if stored.is_file() else None,
-    )
-
-
-def read_examples(path: Path) -> Examples | None:
-    """Read validation patches and their reconstructions; None if there are none."""
-    try:
-        with h5py.File(path, "r") as store:
-            if "input" not in store:  # the scope was refused
-                return None
-            before, after = store["input"][:], store["reconstruction"][:]
-            component = store["component"][:].astype(np.int64)
-    except (OSError, KeyError):
-        raise InputError(f"{path.name} cannot be read: rerun the gmcae stage") from None
-    return Examples(before, after, component) if len(before) else None
 
 
 def read_times(folder: Path) -> tuple[StageTime, ...]:

@@ -50,13 +50,15 @@ SENTENCES: tuple[tuple[str, ...], ...] = (
         "From each patient patches of 32 x 32 x 32 voxels within the lungs were drawn at random.",
     ),
     (
-        "A Gaussian mixture convolutional autoencoder with {gmcae.components} components and "
-        "({gmcae.filters}) filters was trained on them without labels (Adam, learning rate "
-        "{gmcae.learning_rate}, batches of {gmcae.batch_size}, at most {gmcae.epochs} epochs, "
-        "early stopping on the validation loss), with the 48 symmetries of the cube as "
-        "augmentation.",
+        "{pretrained.sentence}",
+        "A Gaussian mixture convolutional autoencoder (design {gmcae.design}, head {gmcae.head}) "
+        "with {gmcae.components} components and ({gmcae.filters}) filters was trained on them "
+        "without labels (Adam, learning rate {gmcae.learning_rate}, batches of "
+        "{gmcae.batch_size}, at most {gmcae.epochs} epochs, early stopping on the validation "
+        "loss), with symmetries of the cube ({gmcae.symmetries}), blur of up to "
+        "{gmcae.blur_voxel} voxels and noise of up to {gmcae.noise_hu} HU as augmentation.",
         "A Gaussian mixture convolutional autoencoder was trained on them without labels, with "
-        "the 48 symmetries of the cube as augmentation.",
+        "symmetries of the cube as augmentation.",
     ),
     ("{scope.sentence}",),
     (
@@ -139,7 +141,8 @@ def write_methods(values: Mapping[str, str]) -> str:
     Parameters
     ----------
     values : mapping of str to str
-        Settings as `flatten` gives them, and ``count.*``, ``version.*`` and ``scope.sentence``.
+        Settings as `flatten` gives them, and ``count.*``, ``version.*`` ``scope.sentence`` and
+        ``pretrained.sentence``.
     """
     return " ".join(filter(None, (_first_known(wordings, values) for wordings in SENTENCES)))
 

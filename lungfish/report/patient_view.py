@@ -1,5 +1,6 @@
 """What one patient's page says: plain values, ready to print."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -74,6 +75,32 @@ def view_mosaic(inputs: PatientInputs) -> View | None:
 
 def _has_volume(inputs: PatientInputs) -> bool:
     return (inputs.volumes or {}).get("status") == "ok"
+
+
+def view_surprise(inputs: PatientInputs) -> View | None:
+    """Embed the surprise map, and list its places; None where no map was asked for or made."""
+    record = inputs.surprise or {}
+    if inputs.surprise_picture is None or record.get("status") != "ok":
+        return None
+    seen = "has seen this patient" if record["seen_in_training"] else "has never seen this patient"
+    return {
+        "picture": data_uri(inputs.surprise_picture),
+        "alt": f"CT of patient {inputs.patient} above the same planes with the surprise in colour, "
+        "dark to bright; the patient's right (R) is at the picture's left.",
+        "origin": f"Judged by the autoencoder of scope {record['scope']}, which {seen}.",
+        "mean": number(record["mean_nats"], 2),
+        "bits": number(record["mean_nats"] / math.log(2), 2),
+        "p95": number(record["p95_nats"], 2),
+        "p99": number(record["p99_nats"], 2),
+        "places": [
+            {
+                "nats": number(place["nats"], 2),
+                "hu": number(place["hu"], 0),
+                "position": [number(value, 0) for value in place["position_mm"]],
+            }
+            for place in record["places"]
+        ],
+    }
 
 
 def view_measures(inputs: PatientInputs) -> View | None:

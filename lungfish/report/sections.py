@@ -8,7 +8,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from lungfish.report import cohort_view, patient_view, run_view
+from lungfish.report import cohort_view, gmcae_view, patient_view, run_view
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,14 +72,23 @@ COHORT = (
         cohort_view.view_predictions,
     ),
     Section(
+        "counts",
+        "What the autoencoder learned from",
+        "Patches by patient and place. A patient with few inner ones has small lungs or a mask "
+        "with holes; many voxels beyond the scan mean lungs cut off by its edge; clipped ones are "
+        "denser or thinner than the network can see.",
+        gmcae_view.view_counts,
+    ),
+    Section(
         "training",
         "How the autoencoder learned",
         "Lower is better in both drawings. Validation patches come from patients that were "
         "not trained on, where there are two or more. Well: both curves fall and flatten. If the "
         "validation curve rises while the training curve falls, it learns by heart; if both still "
         "fall at the end, it was stopped early; a curve that jumps or ends suddenly means that "
-        "training went wrong.",
-        run_view.view_training,
+        "training went wrong. A dotted line is a rival on the same patches: to stay above it is to "
+        "have learned less than that.",
+        gmcae_view.view_training,
     ),
     Section(
         "reconstruction",
@@ -88,8 +97,18 @@ COHORT = (
         "the patient's right at the picture's left) above what the autoencoder made of them. "
         "Vessels and walls should be where they are in the input; fine texture is lost, since "
         "noise cannot be predicted. If every reconstruction looks alike, the features hold "
-        "nothing.",
-        run_view.view_reconstruction,
+        "nothing. A component's responsibility is the share of a voxel that it explains; mostly "
+        "one is narrow and takes even tissue, another is wide and takes edges.",
+        gmcae_view.view_reconstruction,
+    ),
+    Section(
+        "samples",
+        "What the autoencoder draws",
+        "Real patches above patches drawn from the model (middle axial plane). Drawn noise is "
+        "white where the scanner's is not, since voxels are drawn one by one; what else is gone, "
+        "vessels or walls, the code does not hold. Where a patch drawn with no input looks like no "
+        "lung, codes of real lungs do not follow a Gaussian.",
+        gmcae_view.view_samples,
     ),
     Section(
         "times",
@@ -124,6 +143,15 @@ PATIENT = (
         "wall and leave out windpipe and heart. Wrong: an outline that cuts through a lung, takes "
         "in bowel, stomach or the table, swaps its colours between planes, or misses the tips.",
         patient_view.view_mosaic,
+    ),
+    Section(
+        "surprise",
+        "What the autoencoder did not expect",
+        "How unlikely each voxel is to the autoencoder, below the CT of the same plane; the "
+        "patient's right (R) is at the picture's left. Edges, vessels and noise always surprise a "
+        "little. Look where a whole place is bright that is no vessel; if all of the lung is "
+        "bright, the scan differs from what was learned by its dose, kernel or breath.",
+        patient_view.view_surprise,
     ),
     Section(
         "measures",

@@ -60,7 +60,7 @@ for warning in samples.shared_folders(SAMPLES):
     logger.warning(warning)
 
 # Not the stage's own business but the workflow's: how often it runs and on what.
-WORKFLOW_KEYS = {"gmcae": {"scope"}, "classifier": {"heads"}}
+WORKFLOW_KEYS = {"gmcae": {"scope", "pretrained"}, "classifier": {"heads"}}
 LABELS = [sample.label for sample in SAMPLES]
 FOLDS = list(
     range(
@@ -73,7 +73,8 @@ FOLDS = list(
 )
 HEADS = CONFIG["classifier"]["heads"]
 SCOPES = ["cohort"]  # the model's own; a fold has one too where the scope is the fold
-if CONFIG["gmcae"]["scope"] == "fold":
+PRETRAINED = CONFIG["gmcae"]["pretrained"]  # somebody else's encoder knows no folds
+if CONFIG["gmcae"]["scope"] == "fold" and not PRETRAINED:
     SCOPES += [f"fold-{fold}" for fold in FOLDS]
 
 
@@ -150,10 +151,43 @@ def link_inputs():
             link_to(sample.dicom, LINKS / sample.patient)
         if sample.mask is not None:
             link_to(sample.mask, mask_link(sample.patient))
+    for name, path in pretrained_files().items():
+        link_to(path, PRETRAINED_LINKS / name)
+    for name, path in pretrained_files().items():
+        link_to(path, PRETRAINED_LINKS / name)
+
+
+def pretrained_files():
+    """Return the files of somebody else's encoder, encoder.keras and gmcae.json; none without."""
+    if not PRETRAINED:
+        return {}
+    places = [Path(PRETRAINED), ROOT / PRETRAINED]
+    place = next((path for path in places if path.exists()), places[0])
+    encoder = place / "encoder.keras" if place.is_dir() else place
+    files = {"encoder.keras": encoder, "gmcae.json": encoder.with_name("gmcae.json")}
+    if not all(path.is_file() for path in files.values()):
+        raise WorkflowError(
+            f"config key gmcae.pretrained: {PRETRAINED}: expected a folder with encoder.keras and "
+            "gmcae.json, or a .keras file beside a gmcae.json"
+        )
+    return files
+
+
+def pretrained_digest():
+    """Return a digest of somebody else's encoder: another content is another encoder."""
+    contents = b"".join(path.read_bytes() for path in pretrained_files().values())
+    return hashlib.sha256(contents).hexdigest()[:16]
+
+
+def pretrained_spacing():
+    """Return the voxel size to compare with; where volumes keep theirs, features compares."""
+    spacing_mm = CONFIG["volumes"]["spacing_mm"]
+    return "" if spacing_mm == "native" else f"--spacing-mm {spacing_mm}"
 
 
 LINKS = Path(".snakemake/lungfish/scans")
 MASK_LINKS = Path(".snakemake/lungfish/masks")
+PRETRAINED_LINKS = Path(".snakemake/lungfish/pretrained")
 if workflow.is_main_process:
     link_inputs()
 
@@ -202,7 +236,7 @@ def truths(wildcards):
 
 def scope_of(fold):
     """Return which autoencoder a fold uses."""
-    return "cohort" if CONFIG["gmcae"]["scope"] == "cohort" else f"fold-{fold}"
+    return f"fold-{fold}" if len(SCOPES) > 1 else "cohort"
 
 
 def features_of(scope):

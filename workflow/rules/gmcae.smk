@@ -34,3 +34,8 @@ rule gmcae:
         'python "$LUNGFISH/scripts/gmcae.py" --patches {input.patches} --cohort {input.cohort}'
         " --scope {wildcards.scope} --output {params.folder} --settings {params.settings:q}"
         " --seed {params.seed} --threads {threads} 2>&1 | tee {log} >&2 || [ $? -eq 3 ]"
+
+
+if PRETRAINED:
+
+    include: "gmcae_pretrained.smk"

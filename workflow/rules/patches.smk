@@ -24,3 +24,25 @@ rule patches:
         " --volume {input.volume} --lungs {input.lungs} --record {input.record}"
         " --output {output} --settings {params.settings:q} --seed {params.seed}"
         " > {log} 2>&1 || [ $? -eq 3 ]"
+
+
+rule patch_counts:
+    """Count every patient's patches: of the lungs' inside, of their border and beside them."""
+    input:
+        patches=of_cohort("results/patches/{patient}.h5"),
+    output:
+        table="results/cohort/patches.tsv",
+    log:
+        "logs/cohort/patches.log",
+    benchmark:
+        "logs/cohort/patches.tsv"
+    conda:
+        "../envs/lungfish.yaml"
+    resources:
+        mem_mb=memory(1000),
+        runtime=minutes(30),
+    params:
+        code=code("patch_counts"),
+    shell:
+        'python "$LUNGFISH/scripts/patch_counts.py" --patches {input.patches}'
+        " --output {output.table} > {log} 2>&1"

@@ -20,6 +20,12 @@ QUOTED = json.dumps(
 )
 
 
+def maps_made(patients, ending):
+    """Return the surprise maps' files that stand: who asked for a map once keeps it up to date."""
+    files = expand("results/surprise/{patient}", patient=patients)
+    return [f"{file}{ending}" for file in files if Path(f"{file}.json").is_file()]
+
+
 rule report:
     """Make the page of the cohort, and the three lines that a run ends with."""
     input:
@@ -30,6 +36,7 @@ rule report:
         metrics="results/evaluation/metrics.json",
         model="results/model/model.json",
         gmcae=expand("results/gmcae/{scope}/gmcae.json", scope=SCOPES),
+        patches="results/cohort/patches.tsv",
     output:
         page="results/report/index.html",
         summary="results/report/summary.txt",
@@ -49,7 +56,7 @@ rule report:
     shell:
         'python "$LUNGFISH/scripts/report.py" cohort --cohort {input.cohort} --index {input.index}'
         " --lungs {input.lungs} --predictions {input.predictions} --metrics {input.metrics}"
-        " --gmcae {params.gmcae} --logs logs --config {params.config:q}"
+        " --gmcae {params.gmcae} --patches {input.patches} --logs logs --config {params.config:q}"
         " --output {output.page} --summary {output.summary} > {log} 2>&1"
 
 
@@ -67,6 +74,8 @@ for shard_name, members in sorted(SHARDS.items()):
             lungs=expand("results/lungs/{patient}.json", patient=members),
             mosaics=expand("results/lungs/{patient}.png", patient=members),
             predictions="results/evaluation/predictions.tsv",
+            surprise=maps_made(members, ".json"),
+            surprise_pictures=maps_made(members, ".png"),
         output:
             pages=expand("results/report/patients/{patient}.html", patient=members),
         log:
@@ -85,4 +94,5 @@ for shard_name, members in sorted(SHARDS.items()):
             'python "$LUNGFISH/scripts/report.py" patients --cohort {input.cohort}'
             " --index {input.index} --volumes {input.volumes} --lungs {input.lungs}"
             " --mosaics {input.mosaics} --predictions {input.predictions}"
+            " --surprise {input.surprise}"
             " --output {params.folder} > {log} 2>&1"

@@ -1,4 +1,5 @@
-# What runs only when asked for by name, and changes nothing below results/.
+# What runs only when asked for by name. The maps of surprise, once made, are kept up to date.
 include: "survey.smk"
 include: "recheck.smk"
 include: "segments.smk"
+include: "surprise.smk"
