@@ -7,7 +7,6 @@ from lungfish.report.inputs import CohortInputs
 from lungfish.report.methods import flatten, installed_versions, write_methods
 from lungfish.report.wording import number
 
-
 METHODS_PRETRAINED = (
     "An encoder that was trained elsewhere was taken as it is ({name}); which patients "
     "it had seen is not known here."
