@@ -44,20 +44,19 @@ OPTIONS: dict[str, dict[str, Any]] = {
 Spec = dict[str, Any]
 
 
-def specs(patients: Sequence[str], chosen: str) -> dict[str, Spec]:
-    """Return all runs of the study by name, those that the page needs most first."""
-    runs: dict[str, Spec] = {f"held-{left}-0": {"left": left, "steps": STEPS} for left in patients}
-    for seed in SEEDS:
-        runs[f"held-{chosen}-{seed}"] = {"left": chosen, "steps": STEPS, "seed": seed}
+def specs(patients: Sequence[str], chosen: str) -> dict[str, dict[str, Spec]]:
+    """Return all runs of the study, by part and by name."""
+    held = {f"held-{left}-0": {"left": left, "steps": STEPS} for left in patients}
+    seeds = {
+        f"held-{chosen}-{seed}": {"left": chosen, "steps": STEPS, "seed": seed} for seed in SEEDS
+    }
     short = {"left": chosen, "steps": SHORT_STEPS}
-    for m in COMPONENTS:
-        runs[f"m-{m}"] = {**short, "settings": {"components": m}}
-    for rate in RATES:
-        runs[f"rate-{rate:g}"] = {**short, "settings": {"learning_rate": rate}}
-    for name, settings in OPTIONS.items():
-        runs[f"option-{name}"] = {**short, "settings": settings}
-    runs[f"long-{chosen}"] = {"left": chosen, "steps": LONG_STEPS}
-    return runs
+    changes: dict[str, Spec] = {f"m-{m}": {"components": m} for m in COMPONENTS}
+    changes |= {f"rate-{rate:g}": {"learning_rate": rate} for rate in RATES}
+    changes |= {f"option-{name}": settings for name, settings in OPTIONS.items()}
+    curves = {name: {**short, "settings": settings} for name, settings in changes.items()}
+    long = {f"long-{chosen}": {"left": chosen, "steps": LONG_STEPS}}
+    return {"held": held, "seeds": seeds, "curves": curves, "long": long}
 
 
 def cut(data: Path, leave: Sequence[str], scratch: Path) -> dict[str, Path]:
@@ -100,6 +99,10 @@ def main() -> int:
     parser.add_argument("--data", type=Path, required=True, help="folder, one subfolder a patient")
     parser.add_argument("--leave", nargs="*", default=["cip-ct64"], help="patients not taken")
     parser.add_argument("--chosen", default="lidc-0028", help="patient of the seeds and curves")
+    parser.add_argument(
+        "--parts", nargs="*", default=["seeds", "curves", "long"],
+        choices=["seeds", "curves", "long"], help="besides each patient left out",
+    )  # fmt: skip
     parser.add_argument("--scratch", type=Path, default=Path("runs/study-gmcae"))
     parser.add_argument("--output", type=Path, help="page to write (.md); its figures beside it")
     args = parser.parse_args()
@@ -113,9 +116,11 @@ def main() -> int:
         left: in_process(f"rivals-{left}", {"left": left, "rivals": True, **common}, scratch)
         for left in stores
     }
+    wanted = specs(list(stores), args.chosen)
     runs = {
         name: in_process(name, {**spec, **common}, scratch)
-        for name, spec in specs(list(stores), args.chosen).items()
+        for part in ("held", *args.parts)
+        for name, spec in wanted[part].items()
     }
     text = page.write(rivals, runs, chosen=args.chosen, figures=args.output and args.output.parent)
     publish(text, args.output)

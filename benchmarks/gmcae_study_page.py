@@ -30,8 +30,8 @@ better in all three. **Three kinds of number must not be mixed.** *Marginal*: wh
 *Given a code*: what it costs somebody who was told its code already, free of charge; the
 autoencoder's loss is of this kind, and so are those of the linear codes, with as many numbers.
 *Whole message*: what a file costs from which the patch can be had again. The autoencoder's whole
-message is its code, rounded to a quarter of a standard deviation and coded with the frequencies
-seen in training, and the patch given that. Intervals are {confidence:.0%} t intervals over patients
+message is its code, rounded to a step chosen on training patients and coded with the frequencies
+seen there, and the patch given that. Intervals are {confidence:.0%} t intervals over patients
 (n = {patients}) of the paired difference, or over seeds.
 """
 
@@ -153,7 +153,7 @@ def _messages(rivals: Found, held: Found) -> str:
 def _seeds(rivals: Found, runs: Found, chosen: str) -> str:
     """Return what other seeds and a longer run of one patient give."""
     seeds = [run for name, run in runs.items() if name.startswith(f"held-{chosen}-")]
-    longer = runs[f"long-{chosen}"]
+    longer = runs.get(f"long-{chosen}")
     best = min(
         (each for each in rivals[chosen]["rivals"].values() if each["kind"] != "whole message"),
         key=lambda each: each["nats_per_voxel"],
@@ -168,8 +168,9 @@ def _seeds(rivals: Found, runs: Found, chosen: str) -> str:
     ]  # fmt: skip
     rows.append(["five minutes, all seeds", said([r["val_nats_per_voxel"] for r in seeds], 3),
                  said([r["val_rmse_hu"] for r in seeds], 2), ""])  # fmt: skip
-    rows.append(["thirty minutes", f"{longer['val_nats_per_voxel']:.3f}",
-                 f"{longer['val_rmse_hu']:.2f}", f"{longer['cpu_s']:.0f}"])  # fmt: skip
+    if longer:
+        rows.append(["thirty minutes", f"{longer['val_nats_per_voxel']:.3f}",
+                     f"{longer['val_rmse_hu']:.2f}", f"{longer['cpu_s']:.0f}"])  # fmt: skip
     rows.append(["best rival", f"{best['nats_per_voxel']:.3f}", f"{sharp:.2f}", ""])
     columns = [f"{chosen} left out", "nats per voxel", "RMSE, HU", "CPU s"]
     return "\n## Other seeds, and longer\n\n" + markdown(columns, rows)
@@ -193,6 +194,8 @@ def _options(rivals: Found, runs: Found, chosen: str) -> str:
         "short run", "nats per voxel", "RMSE, HU", "CPU s", "parameters", "components used",
         "gradient norm: median, 99 %, most",
     ]  # fmt: skip
+    if not rows:
+        return ""
     before = rivals[chosen]["before"]
     steps = next(run["steps"] for name, run in runs.items() if name.startswith("m-"))
     text = (

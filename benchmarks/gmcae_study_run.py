@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 INNER = 10
 """One in so many patches of a training patient chooses the epoch and trains nothing."""
-CODE_STEP = 0.25
-"""Step to which codes, of unit variance at the start, are rounded for a whole message."""
+CODE_STEPS = tuple(2.0**-k for k in range(2, 9))
+"""To which codes, of unit variance at the start, may be rounded for a whole message."""
 
 
 def read(stores: dict[str, str], left: str, judged: int) -> tuple[Array, Array, Array]:
@@ -66,49 +66,58 @@ def run(spec: dict[str, Any]) -> dict[str, Any]:
     return {
         **spec, **cost, **scores, "epochs": trained.journal.epochs,
         "gradient_norm": [float(value) for value in np.percentile(rows, [50, 99, 100])],
-        **message(trained.network, held, settings, hu_map, learn),
+        **message(trained.network, inner, held, settings, hu_map, learn),
     }  # fmt: skip
 
 
 def message(
-    network: Any, held: Array, settings: Any, hu_map: Any, learn: Array
+    network: Any, inner: Array, held: Array, settings: Any, hu_map: Any, learn: Array
 ) -> dict[str, float]:
     """Return the length of a whole message in bits per voxel: the rounded code, then the patch.
 
-    A code rounded to `CODE_STEP` costs what an arithmetic coder with a table of each channel's
-    values in training patches would need; the patch costs -log2 p given the rounded code. Unlike
-    the likelihood given a code, this may be set beside a lossless codec.
+    A rounded code costs what an arithmetic coder with a table of each channel's values in training
+    patches would need; the patch costs -log2 p given the rounded code. Unlike the likelihood given
+    a code, this may be set beside a lossless codec. The step is the best for patches of the
+    training patients.
     """
     from lungfish.gmcae import batches, samples
     from lungfish.gmcae.heads import head_of
     from lungfish.gmcae.network import VOXELS
     from lungfish.gmcae.training import bits_per_voxel
 
-    if settings.design != "anchored":
-        return {}
     encoder, decoder = samples.halves(network)
     head = head_of(settings, voxels=VOXELS)
 
-    def rounded(hu: Array) -> Array:
-        codes = encoder.predict(hu_map.to_network(hu)[..., None], batch_size=8, verbose=0)
-        return np.asarray(np.rint(codes / CODE_STEP), np.int64)
+    def codes(hu: Array) -> Array:
+        return encoder.predict(hu_map.to_network(hu)[..., None], batch_size=8, verbose=0)  # type: ignore[no-any-return]
 
-    seen, sent = rounded(batches.evenly(learn, 256)), rounded(held)
-    bits = 0.0
-    for channel in range(seen.shape[-1]):
-        values = sent[..., channel]
-        low = min(seen[..., channel].min(), values.min())
-        size = max(seen[..., channel].max(), values.max()) - low + 1
-        # One more of each value: what training never showed can be sent too.
-        table = np.bincount(seen[..., channel].ravel() - low, minlength=size) + 1
-        bits -= np.log2(table[values - low] / table.sum()).sum()
-    nats = []
-    pairs = batches.fixed_batches(held, batch_size=8, hu_map=hu_map)
-    for at, (_, targets) in enumerate(pairs):
-        output = decoder.predict_on_batch(sent[8 * at : 8 * at + 8].astype("float32") * CODE_STEP)
-        nats.append(head.nats(targets, output))
-    rest = bits_per_voxel(float(np.concatenate(nats).mean()), hu_map)
-    return {"code_bits": float(bits / held.size), "message_bits": float(bits / held.size) + rest}
+    seen = codes(batches.evenly(learn, 256))
+
+    def bits(hu: Array, step: float) -> tuple[float, float]:
+        table = [np.rint(values / step).astype(np.int64) for values in (seen, codes(hu))]
+        sent = table[1] * np.float32(step)
+        nats = []
+        for at, (_, targets) in enumerate(batches.fixed_batches(hu, batch_size=8, hu_map=hu_map)):
+            output = decoder.predict_on_batch(sent[8 * at : 8 * at + 8])
+            nats.append(head.nats(targets, output))
+        cost = sum(
+            entropy_bits(known.ravel(), values.ravel())
+            for known, values in zip(*(np.moveaxis(each, -1, 0) for each in table), strict=True)
+        )
+        return cost / hu.size, bits_per_voxel(float(np.concatenate(nats).mean()), hu_map)
+
+    step = min(CODE_STEPS, key=lambda each: sum(bits(inner, each)))
+    code, rest = bits(held, step)
+    return {"code_step": step, "code_bits": code, "message_bits": code + rest}
+
+
+def entropy_bits(known: Array, values: Array) -> float:
+    """Return the bits of whole numbers under the frequencies of known ones."""
+    low = min(known.min(), values.min())
+    size = max(known.max(), values.max()) - low + 1
+    # One more of each value: what training never showed can be sent too.
+    table = np.bincount(known - low, minlength=size) + 1
+    return float(-np.log2(table[values - low] / table.sum()).sum())
 
 
 def judge_rivals(spec: dict[str, Any]) -> dict[str, Any]:

@@ -43,7 +43,7 @@ KDSB17 = {"design": "layered", "head": "patch", "filters": (8, 16, 32), "compone
 """The layout of kdsb17, an eighth as wide: as wide as it was, a CPU trains 2 patches a second."""
 CASES: dict[str, dict[str, Any]] = {
     "default": {},
-    "default, batch 8": {"batch_size": 8},
+    "default, batch 16": {"batch_size": 16},
     "kdsb17's layout": KDSB17,
     "kdsb17's layout, batch 16": KDSB17 | {"batch_size": 16},
 }

@@ -231,10 +231,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Probe, print the tables and store them where wanted."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--scratch", type=Path, default=Path("runs/benchmark/probe"))
-    parser.add_argument("--patients", type=int, default=80, help="to learn from (default 80)")
-    parser.add_argument("--held-out", type=int, default=80, help="to score on (default 80)")
+    parser.add_argument("--patients", type=int, default=60, help="to learn from (default 60)")
+    parser.add_argument("--held-out", type=int, default=60, help="to score on (default 60)")
     parser.add_argument("--per-patient", type=int, default=32, help="unlabelled patches (32)")
-    parser.add_argument("--steps", type=int, default=4000, help="of training (default 4000)")
+    parser.add_argument("--steps", type=int, default=1600, help="of training (default 1600)")
     kinds = ("pooled", "flattened")
     parser.add_argument("--numbers", nargs="*", choices=kinds, default=kinds, help="of a patch")
     parser.add_argument("--bootstraps", type=int, default=2000)

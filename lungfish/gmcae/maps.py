@@ -12,10 +12,13 @@ from lungfish.errors import InputError, Refusal
 from lungfish.gmcae import pictures, surprise
 from lungfish.gmcae.autoencoder import load_autoencoder, scope_for
 from lungfish.gmcae.surprise_table import SCHEMA
+from lungfish.lungs.morphology import bounds, grow_box
 from lungfish.lungs.mosaic import draw_refused
 from lungfish.lungs.mosaic import encode as encode_words
-from lungfish.volume import Volume
+from lungfish.volume import Volume, to_mm
 
+MARGIN_MM = 30.0
+"""Shown round the lungs."""
 FINEST_NATS = 1 / 64
 """Maps are rounded to this: noise beyond it would be half of the file."""
 
@@ -65,14 +68,30 @@ def map_patient(
     judge = load_autoencoder(known[scope])
     judge.require_spacing(volume)
     values = surprise.surprise(judge.network, judge.head, volume.hu, lungs, hu_map=judge.hu_map)
-    values = (np.rint(values / FINEST_NATS) * FINEST_NATS).astype(np.float32)
+    for plane in values:
+        np.rint(plane / FINEST_NATS, out=plane)
+        plane *= FINEST_NATS
+    near, map_near = around_lungs(volume, values)
     record = records.accepted() | {
         "scope": scope,
         "seen_in_training": patient in judge.trained_on,
-        **surprise.summary(values),
-        "places": surprise.places(values, volume),
+        **surprise.summary(map_near),
+        "places": surprise.places(map_near, near),
     }
     return Mapped(values, record)
+
+
+def around_lungs(volume: Volume, values: NDArray[np.float32]) -> tuple[Volume, NDArray[np.float32]]:
+    """Return the part of a volume and of its map that holds the lungs, and some way round them.
+
+    A long scan has three times as many voxels, and everything that is looked for lies here.
+    """
+    width = [int(np.ceil(MARGIN_MM / step)) for step in volume.spacing_mm]
+    box = grow_box(bounds(np.isfinite(values)), width, values.shape)
+    affine = volume.affine.copy()
+    # The affine's index order is x, y, z.
+    affine[:3, 3] = to_mm(volume.affine, np.array([[part.start for part in box]]))[0]
+    return Volume(volume.hu[box], affine), values[box]
 
 
 def write_map(output: Path, measures: Path, picture: Path, mapped: Mapped, volume: Volume) -> None:
@@ -80,8 +99,9 @@ def write_map(output: Path, measures: Path, picture: Path, mapped: Mapped, volum
     nifti.write_map(
         output, mapped.values, volume.affine, description="surprise, nats per voxel; 0 outside"
     )
+    near, map_near = around_lungs(volume, mapped.values)
     drawn = pictures.draw_surprise(
-        volume, mapped.values, mapped.record["places"], caption=origin(mapped.record)
+        near, map_near, mapped.record["places"], caption=origin(mapped.record)
     )
     with records.atomic(picture) as temporary:
         temporary.write_bytes(pictures.encode(drawn))
