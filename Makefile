@@ -12,10 +12,11 @@ SCRATCH ?= runs/benchmark
 PINS := $(shell cat requirements.txt | cksum | cut -d ' ' -f 1)
 DEV_PINS := $(shell cat requirements-dev.txt | cksum | cut -d ' ' -f 1)
 
-.PHONY: docs docs-pictures lungs-unet study-gmcae probe benchmark-gmcae benchmark-torch help env env-dev run run-real test test-slow gauntlet benchmark format clean
+.PHONY: docs docs-pictures lungs-unet study-gmcae benchmark-gmcae probe benchmark-torch benchmark-memory \
+    benchmark-surprise help env env-dev run run-real test test-slow gauntlet benchmark format clean
 
 help: ## Say what there is to type
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 env: ## Make .venv (PYTHON=python3.12 chooses), or repair one that was moved
 	@if [ -x $(BIN)/python ] && [ "$(origin PYTHON)" != file ] && \
@@ -65,6 +66,8 @@ benchmark: env ## What reading, resampling and lungs cost, beside SimpleITK and 
 	@$(BIN)/python -m benchmarks.reading --scratch "$(SCRATCH)" --output "$(SCRATCH)/reading.md"
 	@$(BIN)/python -m benchmarks.dicom_to_nifti --scratch "$(SCRATCH)" --output "$(SCRATCH)/dicom_to_nifti.md"
 	@$(BIN)/python -m benchmarks.lungs --scratch "$(SCRATCH)" --output "$(SCRATCH)/lungs.md"
+	@if compgen -G "runs/study-gmcae/results/patches/*.h5" > /dev/null; then $(MAKE) benchmark-gmcae; \
+	    else echo "skipped: benchmark-gmcae takes the patches of make study-gmcae, which were not made"; fi
 
 study-gmcae: env ## Does the autoencoder learn? DATA=folder with a subfolder a patient (75 minutes on 2 cores)
 	@if [ -z "$(DATA)" ]; then \
@@ -77,6 +80,22 @@ benchmark-gmcae: env ## Does its loss stay finite, what do batches cost? After s
 	    --patches runs/study-gmcae/results/patches/*.h5 --output runs/study-gmcae/stability.md
 	@$(BIN)/python -m benchmarks.patch_store --scratch "$(SCRATCH)/patch_store" \
 	    --output "$(SCRATCH)/patch_store.md"
+
+probe: env ## Does the autoencoder's code know what was planted? (15 minutes on 2 cores)
+	@$(BIN)/python -m benchmarks.probe --scratch "$(SCRATCH)/probe" --output "$(SCRATCH)/probe.md"
+
+benchmark-torch: env ## A training step beside the same network in PyTorch, which goes into runs/torch (some GB)
+	@if ! [ -x runs/torch/bin/python ]; then \
+	    $(PYTHON) -m venv runs/torch && \
+	    runs/torch/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0 numpy; fi
+	@$(BIN)/python -m benchmarks.gmcae_torch --scratch "$(SCRATCH)/torch" --output "$(SCRATCH)/torch.md"
+
+benchmark-memory: env ## Two scans of 512 x 512 x 600 through every stage: the peak of each (40 minutes, 3 GB of disk)
+	@$(BIN)/python -m benchmarks.memory --scratch "$(SCRATCH)/memory" --output "$(SCRATCH)/memory.md"
+
+benchmark-surprise: env ## Does the surprise map point at planted nodules? (30 minutes on 2 cores)
+	@$(BIN)/python -m benchmarks.surprise --scratch "$(SCRATCH)/surprise" \
+	    --output "$(SCRATCH)/surprise.md"
 
 docs-pictures: env ## Draw the pictures of docs/how-to/read-lung-pictures.md again, from digital patients
 	@$(BIN)/python -m tests.lung_pictures --output docs/how-to/lung-pictures

@@ -286,6 +286,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         first, turns = measure_case(case, args.scratch, args)
         lines += rows(case, first, turns)
         sentences.append("- " + sentence(case, turns))
+        print(sentences[-1], file=sys.stderr)
     waiting = "1 thread" if args.threads == 1 else f"{args.threads} threads"
     waiting += ", which spin while they wait" if args.spin else ""
     text = (

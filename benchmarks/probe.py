@@ -209,14 +209,14 @@ def page(args: argparse.Namespace) -> str:
 
     learned = HuMap().to_network(np.concatenate([found[seed]["any"] for seed in training]))
     models = encoders(trained, settings, learned, args.seed)
-    last = trained.journal.epochs[-1]
+    best = min(row["val_nats_per_voxel"] for row in trained.journal.epochs)
     digest = hashlib.sha256(b"".join(w.tobytes() for w in models[TRAINED].get_weights()))
     parts = [
         f"{args.patients} training patients ({len(sides[0].patients)} patches for the probes, "
         f"{len(learned)} others to learn from without labels), {args.held_out} held-out patients "
         f"({len(sides[1].patients)} patches). {args.steps} steps of training, {cpu_s:.0f} CPU "
-        f"seconds; {last['val_nats_per_voxel']:.3f} nats per voxel at the end on validation "
-        f"patients. Encoder {digest.hexdigest()[:12]}."
+        f"seconds; {best:.3f} nats per voxel at best on validation patients. Encoder "
+        f"{digest.hexdigest()[:12]}."
     ]
     for kind in args.numbers:
         numbers = numbers_of(sides, learned, models, kind)
