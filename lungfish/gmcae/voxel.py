@@ -47,7 +47,10 @@ def split_voxels(output: Any) -> tuple[Any, Any, Any]:
         The exponentials of the first sum to 1; sigma is at least `SMALLEST_SIGMA`.
     """
     logits, means, sigmas = ops.split(output, 3, axis=-1)
-    return ops.log_softmax(logits, axis=-1), means, floored_log_sigma(sigmas)
+    # One component has all the weight; Keras warns of a softmax over it.
+    one = logits.shape[-1] == 1
+    log_weights = ops.zeros_like(logits) if one else ops.log_softmax(logits, axis=-1)
+    return log_weights, means, floored_log_sigma(sigmas)
 
 
 def voxel_log_likelihood(target: Any, output: Any) -> Any:
@@ -114,7 +117,9 @@ def responsibilities(target: Any, output: Any) -> Any:
     """Return the probability that each component made each voxel, shape (..., m), summing to 1."""
     log_weights, means, log_sigmas = split_voxels(output)
     scaled = (ops.expand_dims(target, -1) - means) * ops.exp(-log_sigmas)
-    return ops.softmax(log_weights - log_sigmas - 0.5 * ops.square(scaled), axis=-1)
+    exponents = log_weights - log_sigmas - 0.5 * ops.square(scaled)
+    one = exponents.shape[-1] == 1
+    return ops.ones_like(exponents) if one else ops.softmax(exponents, axis=-1)
 
 
 def draw_voxels(output: Any, rng: np.random.Generator) -> NDArray[np.float32]:

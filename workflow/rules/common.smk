@@ -153,8 +153,6 @@ def link_inputs():
             link_to(sample.mask, mask_link(sample.patient))
     for name, path in pretrained_files().items():
         link_to(path, PRETRAINED_LINKS / name)
-    for name, path in pretrained_files().items():
-        link_to(path, PRETRAINED_LINKS / name)
 
 
 def pretrained_files():
@@ -261,6 +259,12 @@ def of_folds(name):
     return expand(
         f"results/classifier/{{head}}/{{fold}}/{name}", head=HEADS, fold=FOLDS
     )
+
+
+def maps_made(patients, ending):
+    """Return the surprise maps' files that stand: who asked for a map once keeps it up to date."""
+    files = expand("results/surprise/{patient}", patient=patients)
+    return [f"{file}{ending}" for file in files if Path(f"{file}.json").is_file()]
 
 
 def memory(base_mb):

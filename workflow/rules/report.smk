@@ -20,12 +20,6 @@ QUOTED = json.dumps(
 )
 
 
-def maps_made(patients, ending):
-    """Return the surprise maps' files that stand: who asked for a map once keeps it up to date."""
-    files = expand("results/surprise/{patient}", patient=patients)
-    return [f"{file}{ending}" for file in files if Path(f"{file}.json").is_file()]
-
-
 rule report:
     """Make the page of the cohort, and the three lines that a run ends with."""
     input:
