@@ -89,7 +89,7 @@ class VoxelMixtureLoss(keras.losses.Loss):
     >>> import numpy as np
     >>> loss = VoxelMixtureLoss()
     >>> round(float(loss(np.array([[0.0]]), np.array([[[0.0, 1.0, 0.0]]]))), 4)
-    1.4185
+    1.4189
     """
 
     def __init__(
