@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks import measure
+from benchmarks import measure, pages
 from benchmarks.turns import Turn, Worker, serve, take_turns
 
 OURS = "lungfish"
@@ -262,6 +262,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "--spin", action="store_true", help="let PyTorch's waiting threads spin, as they do unasked"
     )
     parser.add_argument("--output", type=Path, help="Markdown page to write")
+    parser.add_argument("--page", type=Path, help="page of the docs to put it into")
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--write", choices=list(CASES), help=argparse.SUPPRESS)
     parser.add_argument("--serve", choices=list(CASES), help=argparse.SUPPRESS)
@@ -295,6 +296,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         + f"\n{measure.machine()} PyTorch {version}.\n"
     )  # fmt: skip
     measure.publish(text, args.output)
+    if args.page:
+        pages.put(args.page, "torch, spinning" if args.spin else "torch", text)
     return 0
 
 

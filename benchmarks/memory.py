@@ -21,7 +21,7 @@ from typing import Any
 import psutil
 import yaml
 
-from benchmarks import measure
+from benchmarks import measure, pages
 
 SLICES, SIDE = 600, 512
 MOST_GB = 3.0
@@ -146,6 +146,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     maps = [f"results/surprise/{name}.json" for name in SCANS]
     parser.add_argument("--targets", nargs="*", default=["all", *maps], help="of Snakemake")
     parser.add_argument("--output", type=Path, help="Markdown page to write")
+    parser.add_argument("--page", type=Path, help="page of the docs to put it into")
     parser.add_argument("--make", choices=list(SCANS), help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     scratch = args.scratch.resolve()
@@ -157,7 +158,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if status:
         print(f"the run ended with status {status}; up to then:", peaks, file=sys.stderr)
         return status
-    measure.publish(page(peaks, scratch), args.output)
+    text = page(peaks, scratch)
+    measure.publish(text, args.output)
+    if args.page:
+        pages.put(args.page, "memory", text)
     return 0
 
 

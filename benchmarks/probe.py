@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks import measure
+from benchmarks import measure, pages
 from benchmarks import probe_scores as scores
 
 Array = NDArray[Any]
@@ -241,9 +241,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, help="Markdown page to write")
+    parser.add_argument("--page", type=Path, help="page of the docs to put it into")
     args = parser.parse_args(argv)
     args.scratch = args.scratch.resolve()
-    measure.publish(page(args), args.output)
+    text = page(args)
+    measure.publish(text, args.output)
+    if args.page:
+        pages.put(args.page, "probe", text)
     return 0
 
 
