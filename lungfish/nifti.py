@@ -219,7 +219,9 @@ def write_map(
 
     Many viewers cannot window an image that holds nan, and some read it as the lowest integer.
     """
-    _write(path, np.nan_to_num(values, nan=0.0).astype(np.float32, copy=False), affine, description)
+    if any(np.isnan(plane).any() for plane in values):
+        values = np.nan_to_num(values, nan=0.0)
+    _write(path, values.astype(np.float32, copy=False), affine, description)
 
 
 def read_map(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float64]]:

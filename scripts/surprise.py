@@ -64,9 +64,9 @@ def map_one(args: argparse.Namespace) -> int:
     outputs = (args.output, args.measures, args.picture)
     try:
         records.require_ok(records.read_json(args.record, "lungs/1"))
-        volume, (labels, _) = nifti.read_volume(args.volume), nifti.read_mask(args.lungs)
+        volume, lungs = nifti.read_volume(args.volume), nifti.read_mask(args.lungs)[0] > 0
         fold = folds[args.patient]
-        mapped = maps.map_patient(args.patient, fold, args.gmcae, volume, labels > 0)
+        mapped = maps.map_patient(args.patient, fold, args.gmcae, volume, lungs)
     except Refusal as refusal:
         maps.write_refused(*outputs, refusal)
         raise

@@ -95,16 +95,19 @@ def around_lungs(volume: Volume, values: NDArray[np.float32]) -> tuple[Volume, N
 
 
 def write_map(output: Path, measures: Path, picture: Path, mapped: Mapped, volume: Volume) -> None:
-    """Write map, picture and record, the record last."""
-    nifti.write_map(
-        output, mapped.values, volume.affine, description="surprise, nats per voxel; 0 outside"
-    )
+    """Write map, picture and record, the record last; the map's nan becomes 0 in place."""
     near, map_near = around_lungs(volume, mapped.values)
     drawn = pictures.draw_surprise(
         near, map_near, mapped.record["places"], caption=origin(mapped.record)
     )
     with records.atomic(picture) as temporary:
         temporary.write_bytes(pictures.encode(drawn))
+    # A long scan at 1 mm has 630 MB of it: a second one is too many.
+    for plane in mapped.values:
+        np.nan_to_num(plane, copy=False, nan=0.0)
+    nifti.write_map(
+        output, mapped.values, volume.affine, description="surprise, nats per voxel; 0 outside"
+    )
     records.write_json(measures, SCHEMA, mapped.record)
 
 
