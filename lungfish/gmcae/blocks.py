@@ -12,6 +12,7 @@ from lungfish.gmcae.density import PACKAGE
 from lungfish.gmcae.field import Reach
 from lungfish.gmcae.lapping import HALF, WIDTH, lapping_matrix
 from lungfish.gmcae.linear import BLOCK_VOXEL, BLOCK_VOXELS, LEAST_ERROR
+from lungfish.lungs.morphology import block_weights
 
 Shape = tuple[int | None, ...]
 
@@ -153,7 +154,5 @@ class Spread(layers.Layer):
 
 
 def spread_matrix(cells: int) -> NDArray[np.float32]:
-    """Return the weights that interpolate from the centres of cells, shape (8 cells, cells)."""
-    places = (np.arange(BLOCK_VOXEL * cells) + 0.5) / BLOCK_VOXEL - 0.5
-    columns = [np.interp(places, np.arange(cells), unit) for unit in np.eye(cells)]
-    return np.stack(columns, axis=1).astype(np.float32)
+    """Return the weights from cells to their voxels along an axis, shape (8 cells, cells)."""
+    return block_weights(cells, BLOCK_VOXEL * cells, BLOCK_VOXEL)

@@ -108,10 +108,10 @@ def _draw_side(
     hu, result = hu[fine], result[fine]
     shape = (factors[1], factors[2]), hu.shape[1:]
     down, across = (
-        _weights(count, size, factor)
+        morphology.block_weights(count, size, factor)
         for count, size, factor in zip(closed.shape[1:], hu.shape[1:], factors[1:], strict=True)
     )
-    heights = _weights(len(closed), len(hu), factors[0])
+    heights = morphology.block_weights(len(closed), len(hu), factors[0])
     for z, weights in enumerate(heights):
         block = z // factors[0]
         plane = _repeat(sure[block], *shape)
@@ -126,10 +126,3 @@ def _draw_side(
 def _repeat(plane: Mask, factors: tuple[int, int], shape: tuple[int, int]) -> Mask:
     """Return the pixels of a plane of blocks, cut to a shape."""
     return plane.repeat(factors[0], 0).repeat(factors[1], 1)[: shape[0], : shape[1]]
-
-
-def _weights(count: int, size: int, factor: int) -> NDArray[np.float32]:
-    """Return the weights (size, count) of linear interpolation from blocks to voxels."""
-    place = np.clip((np.arange(size) + 0.5) / factor - 0.5, 0, count - 1)
-    apart = np.abs(place[:, None] - np.arange(count))
-    return np.asarray(np.maximum(0, 1 - apart), np.float32)

@@ -188,3 +188,25 @@ def enlarge(
         if factor > 1:
             array = array.repeat(factor, axis=axis)
     return array[: shape[0], : shape[1], : shape[2]]
+
+
+def block_weights(count: int, size: int, factor: int) -> NDArray[np.float32]:
+    """Return the weights that interpolate linearly from blocks to voxels, constant at the ends.
+
+    Parameters
+    ----------
+    count : int
+        Blocks along an axis.
+    size : int
+        Voxels along it.
+    factor : int
+        Voxels of a block.
+
+    Returns
+    -------
+    ndarray of float32, shape (size, count)
+        A voxel between two centres of blocks weighs both; each row sums to 1.
+    """
+    place = np.clip((np.arange(size) + 0.5) / factor - 0.5, 0, count - 1)
+    apart = np.abs(place[:, None] - np.arange(count))
+    return np.asarray(np.maximum(0, 1 - apart), np.float32)
