@@ -51,7 +51,9 @@ run-real: env ## The main job on your CT: DATA=folder [LABELS=labels.csv] [OUT=r
 	    exit 2; fi
 	@$(BIN)/python scripts/samples.py --data "$(DATA)" $(if $(LABELS),--labels "$(LABELS)") \
 	    --output "$(OUT)/samples.tsv"
-	@$(BIN)/snakemake --cores $(CORES) --directory "$(OUT)" --config samples=samples.tsv
+	@mkdir -p "$(OUT)/config" && { [ -e "$(OUT)/config/config.yaml" ] || \
+	    cp config/real.yaml "$(OUT)/config/config.yaml"; }
+	@$(BIN)/snakemake --cores $(CORES) --directory "$(OUT)"
 
 test: env-dev ## Every fast test, style and types included
 	@$(BIN)/python -m pytest

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from lungfish import samples
 from lungfish.errors import InputError
@@ -181,6 +182,16 @@ def test_schema_defaults_are_those_of_the_code(clone):
             if (stage, key) not in workflow_keys
         }
         assert stated == defaults, stage
+
+
+def test_your_own_ct_is_run_with_the_defaults():
+    stated = yaml.safe_load((SCHEMA.parents[2] / "config/real.yaml").read_text())
+    assert stated.pop("samples") == "samples.tsv"
+    defaults = samples.with_defaults({}, SCHEMA)
+    for name, value in stated.items():
+        keys = value if isinstance(value, dict) else {}
+        default = {key: defaults[name][key] for key in keys} if keys else defaults[name]
+        assert value == default, name
 
 
 def test_fold_numbers_have_no_gap(tmp_path):
