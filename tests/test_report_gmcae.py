@@ -13,8 +13,10 @@ from scripts import report as script
 from tests.test_report import Page, arguments, make_results
 
 RIVALS = {
-    "fixed Gaussian": {"nats_per_voxel": 30.0, "rmse_hu": 333.0},
-    "block KLT": {"nats_per_voxel": -0.9, "rmse_hu": 76.6},
+    "fixed Gaussian": {"kind": "marginal", "nats_per_voxel": 30.0, "rmse_hu": 333.0},
+    "block KLT": {"kind": "given a code", "nats_per_voxel": -0.9, "rmse_hu": 76.6},
+    "far code": {"kind": "given a code", "nats_per_voxel": 31.0, "rmse_hu": 334.0},
+    "codec": {"kind": "whole message", "nats_per_voxel": -1.0, "rmse_hu": 0.0},
 }
 COUNTS = {
     "patient": "d001", "status": "ok", "code": "", "patches": 128, "inner": 61, "border": 59,
@@ -75,14 +77,23 @@ def test_the_loss_stands_in_bits_beside_rivals_the_best_first(index: str) -> Non
     assert f"{(best + math.log(700)) / math.log(2):.2f}" in text
     assert text.index("block KLT") < text.rindex("fixed Gaussian")
     klt = (-0.9 + math.log(700)) / math.log(2)
-    assert f"block KLT cohort \N{MINUS SIGN}0.900 {klt:.2f} 76.6" in text
+    assert f"block KLT cohort given a code \N{MINUS SIGN}0.900 {klt:.2f} 76.6" in text
+    assert "codec cohort whole message" in text
+    assert "this autoencoder cohort given a code" in text
 
 
 def test_a_rival_far_away_does_not_press_the_curves_flat(index: str) -> None:
     loss, error = index.split('<section id="training">')[1].split("<svg")[1:3]
     assert "block KLT" in loss
+    assert "far code" not in loss
+    assert "far code" in error
+
+
+def test_no_curve_of_a_loss_given_a_code_stands_beside_another_kind(index: str) -> None:
+    loss, error = index.split('<section id="training">')[1].split("<svg")[1:3]
+    assert "codec" not in loss
     assert "fixed Gaussian" not in loss
-    assert "fixed Gaussian" in error
+    assert "codec" not in error.split("</svg>")[0]
 
 
 def test_it_is_said_how_many_components_are_used(index: str) -> None:

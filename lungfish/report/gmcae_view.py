@@ -20,6 +20,9 @@ REACH_NATS = 1.0
 """Rivals further than this beyond the curves stand in the table alone: a line far away would press
 the curves flat."""
 
+MARGINAL, GIVEN_A_CODE = "marginal", "given a code"
+"""Kinds of loss, as gmcae.json calls them."""
+
 PLAIN_COHORT_SCOPE = (
     "The autoencoder (scope cohort) has seen the scans of the held-out patients, without their "
     "labels. No label leaks this way, but the features of a held-out patient fit a little better "
@@ -56,7 +59,9 @@ def view_training(inputs: CohortInputs) -> View | None:
         nats[f"{each.scope}, validation"] = (epochs, _column(each, "val_nats_per_voxel"))
         error[f"{each.scope}, validation"] = (epochs, _column(each, "val_rmse_hu"))
     rows = [_best(each) for each in trained]
-    rivals = [rival for each in trained for rival in _rivals(each)]
+    rivals = [
+        rival for each, row in zip(trained, rows, strict=True) for rival in _rivals(each, row)
+    ]
     alt = "; ".join(
         f"{row['scope']}: {row['epochs']} epochs, best validation {row['nats']} nats per voxel "
         f"and {row['rmse']} HU at epoch {row['best']}"
@@ -69,14 +74,14 @@ def view_training(inputs: CohortInputs) -> View | None:
         "drawings": [
             figures.draw_curves(
                 nats,
-                levels=_levels(nats, trained, "nats_per_voxel", REACH_NATS),
+                levels=_levels(nats, trained, "nats_per_voxel", REACH_NATS, kinds=(GIVEN_A_CODE,)),
                 ylabel="loss (nats per voxel)",
                 name="loss",
                 alt=f"Loss over epochs, in nats per voxel, lower is better. {alt}.",
             ),
             figures.draw_curves(
                 error,
-                levels=_levels(error, trained, "rmse_hu", math.inf),
+                levels=_levels(error, trained, "rmse_hu", math.inf, kinds=(GIVEN_A_CODE, MARGINAL)),
                 ylabel="validation RMSE (HU)",
                 name="rmse",
                 alt=f"Validation error over epochs, in HU, lower is better. {alt}.",
@@ -101,6 +106,7 @@ def _best(each: Autoencoder) -> View:
         "scope": each.scope,
         "epochs": len(each.epochs),
         "best": best["epoch"],
+        "order": measured(best.get("val_nats_per_voxel")),
         "nats": number(best.get("val_nats_per_voxel"), 3),
         "bits": _bits(best.get("val_nats_per_voxel"), each.record),
         "rmse": number(best.get("val_rmse_hu"), 1),
@@ -129,13 +135,17 @@ def _components(record: Record) -> str:
     return f"{of}{listed}"
 
 
-def _rivals(each: Autoencoder) -> list[View]:
+def _rivals(each: Autoencoder, best: View) -> list[View]:
     """List what else was judged on the same patches, the best first; empty if nothing was."""
-    rivals = each.record.get("rivals") or {}
-    rows = [
+    rivals = each.record.get("rivals")
+    if not rivals:
+        return []
+    own = {"name": "this autoencoder", "kind": GIVEN_A_CODE, "order": best["order"]}
+    rows = [best | own] + [
         {
             "scope": each.scope,
             "name": name,
+            "kind": found.get("kind", ABSENT),
             "order": measured(found.get("nats_per_voxel")),
             "nats": number(found.get("nats_per_voxel"), 3),
             "bits": _bits(found.get("nats_per_voxel"), each.record),
@@ -147,16 +157,25 @@ def _rivals(each: Autoencoder) -> list[View]:
 
 
 def _levels(
-    lines: dict[str, Any], trained: Sequence[Autoencoder], field: str, reach: float
+    lines: dict[str, Any],
+    trained: Sequence[Autoencoder],
+    field: str,
+    reach: float,
+    *,
+    kinds: Sequence[str],
 ) -> dict[str, float]:
-    """Return the rivals' values that lie near the curves, of the first autoencoder with any."""
+    """Return the values near the curves of rivals of these kinds, beside the first autoencoder."""
     stated = (each.record.get("rivals") for each in trained)
     rivals: Record = next(filter(None, stated), {})
     drawn = np.concatenate([values for _, values in lines.values()])
     if not rivals or not np.isfinite(drawn).any():
         return {}
     low, high = np.nanmin(drawn) - reach, np.nanmax(drawn) + reach
-    values = {name: measured(found.get(field)) for name, found in rivals.items()}
+    values = {
+        name: measured(found.get(field))
+        for name, found in rivals.items()
+        if found.get("kind") in kinds
+    }
     return {
         name: value for name, value in values.items() if value is not None and low <= value <= high
     }
