@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks import pages
 from benchmarks.measure import machine, markdown, publish
 
 SEEDS = range(5)
@@ -117,6 +118,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--patches", type=Path, nargs="+", required=True, help="stores (.h5)")
     parser.add_argument("--hurt", type=int, default=2000, help="steps on hurtful patches, in all")
     parser.add_argument("--output", type=Path)
+    parser.add_argument("--page", type=Path, help="page of the docs to put the table into")
     args = parser.parse_args(argv)
 
     from lungfish.gmcae import backend
@@ -150,7 +152,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         "loss of the last 20 steps, nats per voxel", "largest gradient norm",
         "such steps on hurtful patches", "largest gradient norm there", "CPU s",
     ]  # fmt: skip
-    publish(f"{machine()}\n\n" + markdown(columns, rows), args.output)
+    text = markdown(columns, rows) + f"\n{machine()}\n"
+    publish(text, args.output)
+    if args.page:
+        pages.put(args.page, "stability", text)
     return int(failed > 0)
 
 

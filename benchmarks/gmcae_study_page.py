@@ -157,25 +157,30 @@ def _seeds(rivals: Found, runs: Found, chosen: str) -> str:
     """Return what other seeds and a longer run of one patient give."""
     seeds = [run for name, run in runs.items() if name.startswith(f"held-{chosen}-")]
     longer = runs.get(f"long-{chosen}")
+    others = rivals[chosen]["rivals"].values()
     best = min(
-        (each for each in rivals[chosen]["rivals"].values() if each["kind"] != "whole message"),
+        (each for each in others if each["kind"] != "whole message"),
         key=lambda each: each["nats_per_voxel"],
     )
-    sharp = min(
-        each["rmse_hu"] for each in rivals[chosen]["rivals"].values()
-        if each["kind"] == "given a code"
-    )  # fmt: skip
-    rows = [
-        ["five minutes, seed " + str(run.get("seed", 0)), f"{run['val_nats_per_voxel']:.3f}",
-         f"{run['val_rmse_hu']:.2f}", f"{run['cpu_s']:.0f}"] for run in seeds
-    ]  # fmt: skip
-    rows.append(["five minutes, all seeds", said([r["val_nats_per_voxel"] for r in seeds], 3),
-                 said([r["val_rmse_hu"] for r in seeds], 2), ""])  # fmt: skip
+    sharp = min(each["rmse_hu"] for each in others if each["kind"] == "given a code")
+    codec = min(each["bits_per_voxel"] for each in others if each["kind"] == "whole message")
+    named = [(f"five minutes, seed {run.get('seed', 0)}", run) for run in seeds]
     if longer:
-        rows.append(["thirty minutes", f"{longer['val_nats_per_voxel']:.3f}",
-                     f"{longer['val_rmse_hu']:.2f}", f"{longer['cpu_s']:.0f}"])  # fmt: skip
-    rows.append(["best rival", f"{best['nats_per_voxel']:.3f}", f"{sharp:.2f}", ""])
-    columns = [f"{chosen} left out", "nats per voxel", "RMSE, HU", "CPU s"]
+        named.append((f"thirty minutes, {longer['steps']:,} steps", longer))
+    rows = [
+        [name, f"{run['val_nats_per_voxel']:.3f}", f"{run['val_rmse_hu']:.2f}",
+         f"{run['message_bits']:.2f}", f"{run['cpu_s']:.0f}"] for name, run in named
+    ]  # fmt: skip
+    rows.insert(len(seeds), [
+        "five minutes, all seeds", said([r["val_nats_per_voxel"] for r in seeds], 3),
+        said([r["val_rmse_hu"] for r in seeds], 2), "", "",
+    ])  # fmt: skip
+    rows.append(["best rival", f"{best['nats_per_voxel']:.3f}", f"{sharp:.2f}",
+                 f"{codec:.2f}", ""])  # fmt: skip
+    columns = [
+        f"{chosen} left out", "nats per voxel", "RMSE, HU", "whole message, bits per voxel",
+        "CPU s",
+    ]  # fmt: skip
     return "\n## Other seeds, and longer\n\n" + markdown(columns, rows)
 
 
