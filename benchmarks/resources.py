@@ -22,6 +22,7 @@ from scipy.optimize import nnls
 
 from benchmarks import measure, pages
 from lungfish import records, resources, usage
+from lungfish.phantom import is_malignant
 
 SHORT: dict[str, Any] = {
     "shards": 1,
@@ -41,7 +42,13 @@ CASES: dict[str, tuple[int, int, float]] = {
 }
 """Name: rows and columns, slices that cover 300 mm, and the voxels of the volume in mm."""
 PATIENTS = ("size-1", "size-2")
-PER_PATIENT = ("phantom", "index", "volumes", "lungs", "patches", "surprise")
+PER_PATIENT = {name: name for name in ("phantom", "index", "volumes", "lungs", "patches")}
+PER_PATIENT["surprise"] = "surprise_patient"
+"""Folder of the logs to the rule, of the rules that handle one patient; their costs are fitted."""
+LEAST_JOBS = 6
+"""Fewer are not fitted."""
+TOGETHER = ("gmcae", "features", "classifier", "evaluation", "model")
+"""Rules that handle several; what they ask for is compared only."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +73,7 @@ def prepare(folder: Path, matrix: int, slices: int, spacing_mm: float) -> None:
     }  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
-    rows = "".join(f"{patient}\t\t{k % 2}\n" for k, patient in enumerate(PATIENTS))
+    rows = "".join(f"{patient}\t\t{int(is_malignant(patient))}\n" for patient in PATIENTS)
     (folder / "samples.tsv").write_text("patient\tdicom\tlabel\n" + rows)
 
 
@@ -94,12 +101,19 @@ def read_sizes(results: Path) -> dict[str, resources.Size]:
 def points(folder: Path) -> Iterator[Point]:
     """Yield what every job of a run took that handles one patient, or all of them."""
     sizes = read_sizes(folder / "results")
-    whole = resources.Size.of_many(list(sizes.values()))
+    patches = sum(int(row["patches"]) for row in _patch_counts(folder))
+    whole = resources.Size.of_many(list(sizes.values()), patches=patches)
     for log in sorted((folder / "logs").glob("*/*.log")):
-        used = usage.read(log)
-        if used and (log.parent.name not in PER_PATIENT or log.stem in sizes):
-            size = sizes.get(log.stem, whole)
-            yield Point(log.parent.name, folder.name, size, used)
+        used, stage = usage.read(log), log.parent.name
+        if used and stage in PER_PATIENT and log.stem in sizes:
+            yield Point(PER_PATIENT[stage], folder.name, sizes[log.stem], used)
+        elif used and stage in TOGETHER:
+            yield Point(stage, folder.name, whole, used)
+
+
+def _patch_counts(folder: Path) -> list[dict[str, str]]:
+    table = folder / "results/cohort/patches.tsv"
+    return records.read_table(table) if table.is_file() else []
 
 
 def fit(found: Sequence[Point], value: str) -> tuple[float, float, float]:
@@ -113,22 +127,40 @@ def fit(found: Sequence[Point], value: str) -> tuple[float, float, float]:
 
 
 def table(found: Mapping[str, Sequence[Point]]) -> str:
-    """Return a row a stage: the fits, what stands in the library, and how far it is from use."""
+    """Return a row a stage: the fits, what the rules go by, and how far they ask from the use."""
     rows = []
-    for stage, each in found.items():
-        if stage not in resources.STAGES or stage not in PER_PATIENT:
+    for stage in (*PER_PATIENT.values(), *TOGETHER):
+        jobs = found.get(stage, ())
+        if not jobs:
             continue
-        memory, cpu = fit(each, "peak_mb"), fit(each, "cpu_s")
-        asked = [resources.memory_mb(stage, point.size) / point.used.peak_mb for point in each]
-        most = max(point.used.peak_mb for point in each)
+        fitted = ["", ""] if len(jobs) < LEAST_JOBS or stage in TOGETHER else [
+            _line(fit(jobs, value)) for value in ("peak_mb", "cpu_s")
+        ]  # fmt: skip
+        asked = [resources.memory_mb(stage, job.size) / job.used.peak_mb for job in jobs]
         rows.append([
-            stage, str(len(each)), _line(memory), _line(cpu), f"{most:.0f}",
+            stage, str(len(jobs)), fitted[0], _cost(resources.MEMORY[stage]),
+            f"{max(job.used.peak_mb for job in jobs):.0f}",
             f"{min(asked):.1f} to {max(asked):.1f}", "yes" if min(asked) >= 1 else "**no**",
+            fitted[1], _cost(resources.SECONDS[stage]),
+            f"{max(job.used.cpu_s for job in jobs):.1f}",
         ])  # fmt: skip
     columns = (
-        "stage", "jobs", "memory, MB", "CPU s", "largest measured, MB", "asked / used", "enough",
+        "rule", "jobs", "memory fitted, MB", "rules go by, MB", "most measured, MB",
+        "asked / used", "enough", "fitted, CPU s", "rules go by, CPU s", "most measured, CPU s",
     )  # fmt: skip
     return measure.markdown(columns, rows)
+
+
+UNITS = {
+    "acquired": "a", "volume": "v", "all_volumes": "a patient's v", "patient": "a patient",
+    "patch": "a patch", "drawn": "a patch drawn",
+}  # fmt: skip
+
+
+def _cost(cost: resources.Cost) -> str:
+    words = [f"{cost.base:g}"]
+    words += [f"{getattr(cost, key):g} {unit}" for key, unit in UNITS.items() if getattr(cost, key)]
+    return " + ".join(words)
 
 
 def _line(coefficients: tuple[float, float, float]) -> str:
@@ -156,7 +188,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     for folder in [*folders, *args.runs]:
         for point in points(folder):
             found[point.stage].append(point)
-    text = table(found) + f"\n{measure.machine()}\n"
+    worst = max(
+        job.used.peak_mb / resources.MEMORY[stage].of(job.size)
+        for stage, jobs in found.items()
+        for job in jobs
+    )
+    text = (
+        f"{table(found)}\nThe most that a job took was {worst:.2f} times what the rules go by.\n\n"
+        f"{measure.machine()}\n"
+    )
     measure.publish(text, args.output)
     if args.page:
         pages.put(args.page, "resources", text)

@@ -109,42 +109,42 @@ class Cost:
 
 
 MEMORY = {
-    "phantom": Cost(260, acquired=1),
+    "phantom": Cost(255, acquired=14.6),
     "index": Cost(45),
-    "volumes": Cost(200, acquired=2.2, volume=2.2),
-    "lungs": Cost(260, volume=4.4),
+    "volumes": Cost(195, acquired=2.4, volume=1.5),
+    "lungs": Cost(265, volume=4.4),
     "lungs_unet": Cost(800, volume=6),
-    "patches": Cost(190, volume=7.1),
+    "patches": Cost(195, volume=7.0),
     "patch_counts": Cost(70),
     "cohort": Cost(50, patient=0.6),
-    "gmcae": Cost(950, patch=0.066, most_patches=1100),
+    "gmcae": Cost(1050, patch=0.066, most_patches=1080),
     "gmcae_pretrained": Cost(800),
-    "features": Cost(800, volume=5, all_volumes=0.1),
-    "classifier": Cost(790, volume=1, patient=0.1),
+    "features": Cost(820, volume=5.2, all_volumes=0.15),
+    "classifier": Cost(800, volume=1, patient=0.1),
     "evaluation": Cost(170, patient=0.1),
     "model": Cost(810, volume=1, patient=0.1),
-    "report": Cost(95, patient=0.6),
+    "report": Cost(100, patient=0.6),
     "report_patients": Cost(90, patient=0.6),
     "survey": Cost(150, patient=0.1),
-    "recheck": Cost(200, acquired=2.2, volume=2.2),
+    "recheck": Cost(195, acquired=2.4, volume=1.5),
     "segments": Cost(200, acquired=4, volume=2),
     "surprise": Cost(50, patient=0.01),
-    "surprise_patient": Cost(800, volume=11),
+    "surprise_patient": Cost(960, volume=9.7),
     "benchmarks": Cost(100, patient=0.05),
 }
 """Highest resident memory in MB (1e6 bytes) of each rule's command."""
 SECONDS = {
-    "phantom": Cost(2, acquired=0.5),
-    "index": Cost(0.3, acquired=0.01),
-    "volumes": Cost(1, acquired=0.02),
-    "lungs": Cost(2, volume=0.05),
+    "phantom": Cost(1.5, acquired=0.11),
+    "index": Cost(0.3, acquired=0.001),
+    "volumes": Cost(0.7, acquired=0.018),
+    "lungs": Cost(2, volume=0.035),
     "lungs_unet": Cost(10, all_volumes=1),
-    "patches": Cost(1, volume=0.03),
+    "patches": Cost(0.6, volume=0.032),
     "patch_counts": Cost(1, patient=0.05),
     "cohort": Cost(1, patient=0.01),
-    "gmcae": Cost(30, patient=0.1, drawn=0.03),
+    "gmcae": Cost(25, patient=0.1, drawn=0.03),
     "gmcae_pretrained": Cost(10),
-    "features": Cost(10, all_volumes=0.2),
+    "features": Cost(6, all_volumes=0.08),
     "classifier": Cost(10, patient=0.2, all_volumes=0.002),
     "evaluation": Cost(60, patient=0.2),
     "model": Cost(30, patient=0.5, all_volumes=0.002),
@@ -154,10 +154,11 @@ SECONDS = {
     "recheck": Cost(10, patient=2),
     "segments": Cost(10, patient=5),
     "surprise": Cost(1, patient=0.01),
-    "surprise_patient": Cost(10, volume=1),
+    "surprise_patient": Cost(16, volume=0.3),
     "benchmarks": Cost(5, patient=0.01),
 }
-"""CPU seconds of each rule's command, on one core of 2026's servers."""
+"""CPU seconds of each rule's command, on one core of 2026's servers; of rules that handle many
+patients, and of those made on request, estimates on the safe side."""
 STAGES = tuple(MEMORY)
 
 
