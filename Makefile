@@ -13,7 +13,7 @@ PINS := $(shell cat requirements.txt | cksum | cut -d ' ' -f 1)
 DEV_PINS := $(shell cat requirements-dev.txt | cksum | cut -d ' ' -f 1)
 
 .PHONY: docs docs-pictures lungs-unet study-gmcae benchmark-gmcae probe benchmark-torch benchmark-memory \
-    benchmark-surprise help env env-dev run run-real test test-slow gauntlet benchmark format clean
+    benchmark-resources benchmark-surprise help env env-dev run run-real test test-slow gauntlet benchmark format clean
 
 help: ## Say what there is to type
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -94,6 +94,10 @@ benchmark-torch: env ## A training step beside the same network in PyTorch, whic
 
 benchmark-memory: env ## Two scans of 512 x 512 x 600 through every stage: the peak of each (40 minutes, 3 GB of disk)
 	@$(BIN)/python -m benchmarks.memory --scratch "$(SCRATCH)/memory" --output "$(SCRATCH)/memory.md"
+
+benchmark-resources: env ## What each stage takes by the size of the scan, beside what rules ask for (30 minutes, 2 GB)
+	@$(BIN)/python -m benchmarks.resources --scratch "$(SCRATCH)/resources" \
+	    --output "$(SCRATCH)/resources.md"
 
 benchmark-surprise: env ## Does the surprise map point at planted nodules? (30 minutes on 2 cores)
 	@$(BIN)/python -m benchmarks.surprise --scratch "$(SCRATCH)/surprise" \

@@ -14,6 +14,7 @@ configfile: CONFIG_FILE if CONFIG_FILE.is_file() else Path(workflow.basedir) / C
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/resources.smk"
 include: "workflow/rules/phantom.smk"
 include: "workflow/rules/index.smk"
 include: "workflow/rules/volumes.smk"

@@ -1,13 +1,24 @@
-"""What every script shares: its options, its log format and its exit status."""
+"""What every script shares: its options, its threads, its log format and its exit status."""
 
 import argparse
 import errno
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from lungfish import usage
 from lungfish.errors import InputError, LungfishError, Refusal
+
+log = logging.getLogger(__name__)
+
+THREADS = "OMP_NUM_THREADS"
+"""Environment variable in which Snakemake states a job's threads, for NumPy's libraries too."""
+FOLLOW = (
+    "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS",
+)  # fmt: skip
+"""Those of SimpleITK and TensorFlow, which Snakemake does not know."""
 
 DONE, BUG, WRONG_INPUT, REFUSED = 0, 1, 2, 3
 
@@ -49,8 +60,18 @@ def explain(error: OSError) -> str:
     return f"{error.strerror}{where}"
 
 
+def bind_threads() -> None:
+    """Give SimpleITK and TensorFlow as many threads as the rule was given; by hand, what they like.
+
+    They read the environment when they are first imported, which is after this.
+    """
+    if usage.ASKED in os.environ and THREADS in os.environ:
+        os.environ.update(dict.fromkeys(FOLLOW, os.environ[THREADS]))
+
+
 def run(main: Callable[[Sequence[str] | None], int]) -> None:
     """Run a script's ``main`` and exit: 0 done, 3 refused, 2 wrong input, 1 a bug's traceback."""
+    bind_threads()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     try:
         status = main(None)
@@ -65,4 +86,6 @@ def run(main: Callable[[Sequence[str] | None], int]) -> None:
             raise
         print(f"error: {explain(error)}", file=sys.stderr)
         status = WRONG_INPUT
+    if used := usage.measure():
+        log.info(usage.in_words(used))
     sys.exit(status)

@@ -15,8 +15,8 @@ from lungfish.intensity import HuMap
 from lungfish.patches import EDGE_VOXEL, PatchSet, open_store
 from lungfish.records import Record
 
-IN_MEMORY_BYTES = 2 * 2**30
-"""Patches of a scope are held in memory up to here, 32,768 of them, and read from disk beyond."""
+IN_MEMORY_BYTES = 2**30
+"""Patches of a scope are held in memory up to here, 16,384 of them, and read from disk beyond."""
 COUNT_COLUMNS = (
     "patient", "status", "code", "patches", "inner", "border", "background",
     "lung_fraction", "padded", "clipped",

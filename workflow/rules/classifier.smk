@@ -18,15 +18,16 @@ rule classifier:
     conda:
         "../envs/lungfish.yaml"
     resources:
-        mem_mb=memory(3000),
-        runtime=minutes(60),
+        mem_mb=memory("classifier"),
+        runtime=minutes("classifier"),
     params:
         folder=subpath(output.record, parent=True),
         settings=settings("classifier"),
         seed=CONFIG["seed"],
         code=code("classifier"),
     shell:
-        'python "$LUNGFISH/scripts/classifier.py" --features {input.features}'
+        "LUNGFISH_MEM_MB={resources.mem_mb}"
+        ' python "$LUNGFISH/scripts/classifier.py" --features {input.features}'
         " --cohort {input.cohort} --head {wildcards.head} --fold {wildcards.fold}"
         " --output {params.folder} --settings {params.settings:q} --seed {params.seed}"
         " --threads {threads} > {log} 2>&1 || [ $? -eq 3 ]"

@@ -15,14 +15,15 @@ rule cohort:
     conda:
         "../envs/lungfish.yaml"
     resources:
-        mem_mb=memory(1000),
-        runtime=minutes(10),
+        mem_mb=memory("cohort"),
+        runtime=minutes("cohort"),
     params:
         sheet=sheet_digest(),
         settings=settings("cohort"),
         seed=CONFIG["seed"],
         code=code("cohort"),
     shell:
-        'python "$LUNGFISH/scripts/cohort.py" --samples "$LUNGFISH_SAMPLES" --results results'
+        "LUNGFISH_MEM_MB={resources.mem_mb}"
+        ' python "$LUNGFISH/scripts/cohort.py" --samples "$LUNGFISH_SAMPLES" --results results'
         " --output {output.table} --summary {output.summary}"
         " --settings {params.settings:q} --seed {params.seed} > {log} 2>&1"

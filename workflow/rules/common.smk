@@ -267,16 +267,6 @@ def maps_made(patients, ending):
     return [f"{file}{ending}" for file in files if Path(f"{file}.json").is_file()]
 
 
-def memory(base_mb):
-    """Return memory in MB that grows with the attempt, for a rule's resources."""
-    return lambda wildcards, attempt: base_mb * attempt
-
-
-def minutes(base):
-    """Return minutes that grow with the attempt, for a rule's resources."""
-    return lambda wildcards, attempt: base * attempt
-
-
 def show_summary():
     """Print what the report says in three lines."""
     summary = Path("results/report/summary.txt")

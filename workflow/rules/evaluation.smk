@@ -13,14 +13,15 @@ rule evaluation:
     conda:
         "../envs/lungfish.yaml"
     resources:
-        mem_mb=memory(1500),
-        runtime=minutes(30),
+        mem_mb=memory("evaluation"),
+        runtime=minutes("evaluation"),
     params:
         settings=settings("evaluation"),
         seed=CONFIG["seed"],
         code=code("evaluation"),
     shell:
-        'python "$LUNGFISH/scripts/evaluation.py" --predictions {input.predictions}'
+        "LUNGFISH_MEM_MB={resources.mem_mb}"
+        ' python "$LUNGFISH/scripts/evaluation.py" --predictions {input.predictions}'
         " --cohort {input.cohort} --predictions-output {output.predictions}"
         " --metrics-output {output.metrics} --settings {params.settings:q}"
         " --seed {params.seed} > {log} 2>&1 || [ $? -eq 3 ]"

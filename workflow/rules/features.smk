@@ -15,13 +15,14 @@ rule features:
     conda:
         "../envs/lungfish.yaml"
     resources:
-        mem_mb=memory(4000),
-        runtime=minutes(120),
+        mem_mb=memory("features"),
+        runtime=minutes("features"),
     params:
         folder=subpath(input.encoder, parent=True),
         settings=settings("features"),
         code=code("features"),
     shell:
-        'python "$LUNGFISH/scripts/features.py" --volumes {input.volumes} --lungs {input.lungs}'
+        "LUNGFISH_MEM_MB={resources.mem_mb}"
+        ' python "$LUNGFISH/scripts/features.py" --volumes {input.volumes} --lungs {input.lungs}'
         " --lungs-records {input.records} --encoder {params.folder} --output {output}"
         " --settings {params.settings:q} --threads {threads} > {log} 2>&1"

@@ -22,8 +22,8 @@ rule gmcae:
         "../envs/lungfish.yaml"
     threads: 2
     resources:
-        mem_mb=memory(6000),
-        runtime=minutes(240),
+        mem_mb=memory("gmcae"),
+        runtime=minutes("gmcae"),
     params:
         folder=subpath(output.encoder, parent=True),
         settings=settings("gmcae"),
@@ -31,7 +31,8 @@ rule gmcae:
         code=code("gmcae"),
     shell:
         # To the terminal too: this is the long one, and its epochs are the progress to watch.
-        'python "$LUNGFISH/scripts/gmcae.py" --patches {input.patches} --cohort {input.cohort}'
+        "LUNGFISH_MEM_MB={resources.mem_mb}"
+        ' python "$LUNGFISH/scripts/gmcae.py" --patches {input.patches} --cohort {input.cohort}'
         " --scope {wildcards.scope} --output {params.folder} --settings {params.settings:q}"
         " --seed {params.seed} --threads {threads} 2>&1 | tee {log} >&2 || [ $? -eq 3 ]"
 

@@ -24,13 +24,14 @@ rule gmcae_pretrained:
     conda:
         "../envs/lungfish.yaml"
     resources:
-        mem_mb=memory(3000),
-        runtime=minutes(10),
+        mem_mb=memory("gmcae_pretrained"),
+        runtime=minutes("gmcae_pretrained"),
     params:
         folder=subpath(output.encoder, parent=True),
         spacing=pretrained_spacing(),
         contents=pretrained_digest(),
         code=code("gmcae_pretrained"),
     shell:
-        'python "$LUNGFISH/scripts/gmcae_pretrained.py" --pretrained {input.encoder}'
+        "LUNGFISH_MEM_MB={resources.mem_mb}"
+        ' python "$LUNGFISH/scripts/gmcae_pretrained.py" --pretrained {input.encoder}'
         " {params.spacing} --output {params.folder} 2>&1 | tee {log} >&2"

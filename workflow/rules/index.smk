@@ -11,14 +11,15 @@ rule index:
     conda:
         "../envs/lungfish.yaml"
     resources:
-        mem_mb=memory(1000),
-        runtime=minutes(20),
+        mem_mb=memory("index"),
+        runtime=minutes("index"),
     params:
         folder=folder_digest,
         series=lambda wildcards: SAMPLE[wildcards.patient].series,
         settings=settings("index"),
         code=code("index"),
     shell:
-        'python "$LUNGFISH/scripts/index.py" --dicom {input.dicom:q} --output {output}'
+        "LUNGFISH_MEM_MB={resources.mem_mb}"
+        ' python "$LUNGFISH/scripts/index.py" --dicom {input.dicom:q} --output {output}'
         " --series={params.series:q} --settings {params.settings:q} > {log} 2>&1"
         " || [ $? -eq 3 ]"

@@ -19,8 +19,8 @@ rule lungs:
     conda:
         "../envs/lungfish.yaml"
     resources:
-        mem_mb=memory(3000),
-        runtime=minutes(20),
+        mem_mb=memory("lungs"),
+        runtime=minutes("lungs"),
     params:
         own=lambda wildcards, input: f"--mask {input.mask}" if input.mask else "",
         proposed=lambda wildcards, input: (
@@ -30,7 +30,8 @@ rule lungs:
         settings=settings("lungs"),
         code=code("lungs"),
     shell:
-        'python "$LUNGFISH/scripts/lungs.py" --volume {input.volume} --record {input.record}'
+        "LUNGFISH_MEM_MB={resources.mem_mb}"
+        ' python "$LUNGFISH/scripts/lungs.py" --volume {input.volume} --record {input.record}'
         " {params.own} {params.proposed}"
         " --output {output.mask} --measures {output.measures} --mosaic {output.mosaic}"
         " --settings {params.settings:q} > {log} 2>&1 || [ $? -eq 3 ]"

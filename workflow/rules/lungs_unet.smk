@@ -12,11 +12,12 @@ rule lungs_unet:
     conda:
         "../envs/lungfish.yaml"
     resources:
-        mem_mb=memory(3000),
-        runtime=minutes(60),
+        mem_mb=memory("lungs_unet"),
+        runtime=minutes("lungs_unet"),
     params:
         weights=unet_weights,
         code=code("lungs_unet"),
     shell:
-        'python "$LUNGFISH/scripts/lungs_unet.py" --volumes {input.volumes}'
+        "LUNGFISH_MEM_MB={resources.mem_mb}"
+        ' python "$LUNGFISH/scripts/lungs_unet.py" --volumes {input.volumes}'
         " --records {input.records} --output {output} --threads {threads} > {log} 2>&1"

@@ -18,8 +18,8 @@ rule model:
     conda:
         "../envs/lungfish.yaml"
     resources:
-        mem_mb=memory(3000),
-        runtime=minutes(60),
+        mem_mb=memory("model"),
+        runtime=minutes("model"),
     params:
         gmcae=subpath(input.encoder, parent=True),
         folder=subpath(output.record, parent=True),
@@ -31,7 +31,8 @@ rule model:
         seed=CONFIG["seed"],
         code=code("model"),
     shell:
-        'python "$LUNGFISH/scripts/model.py" --encoder {params.gmcae} --features {input.features}'
+        "LUNGFISH_MEM_MB={resources.mem_mb}"
+        ' python "$LUNGFISH/scripts/model.py" --encoder {params.gmcae} --features {input.features}'
         " --cohort {input.cohort} --classifiers {input.classifiers}"
         " --predictions {input.predictions} --metrics {input.metrics}"
         " --output {params.folder} --settings {params.settings:q}"

@@ -13,14 +13,15 @@ rule patches:
     conda:
         "../envs/lungfish.yaml"
     resources:
-        mem_mb=memory(1500),
-        runtime=minutes(10),
+        mem_mb=memory("patches"),
+        runtime=minutes("patches"),
     params:
         settings=settings("patches"),
         seed=CONFIG["seed"],
         code=code("patches"),
     shell:
-        'python "$LUNGFISH/scripts/patches.py" --patient {wildcards.patient}'
+        "LUNGFISH_MEM_MB={resources.mem_mb}"
+        ' python "$LUNGFISH/scripts/patches.py" --patient {wildcards.patient}'
         " --volume {input.volume} --lungs {input.lungs} --record {input.record}"
         " --output {output} --settings {params.settings:q} --seed {params.seed}"
         " > {log} 2>&1 || [ $? -eq 3 ]"
@@ -39,10 +40,11 @@ rule patch_counts:
     conda:
         "../envs/lungfish.yaml"
     resources:
-        mem_mb=memory(1000),
-        runtime=minutes(30),
+        mem_mb=memory("patch_counts"),
+        runtime=minutes("patch_counts"),
     params:
         code=code("patch_counts"),
     shell:
-        'python "$LUNGFISH/scripts/patch_counts.py" --patches {input.patches}'
+        "LUNGFISH_MEM_MB={resources.mem_mb}"
+        ' python "$LUNGFISH/scripts/patch_counts.py" --patches {input.patches}'
         " --output {output.table} > {log} 2>&1"

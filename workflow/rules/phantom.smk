@@ -10,13 +10,14 @@ rule phantom:
     conda:
         "../envs/lungfish.yaml"
     resources:
-        mem_mb=memory(1500),
-        runtime=minutes(10),
+        mem_mb=memory("phantom"),
+        runtime=minutes("phantom"),
     params:
         settings=settings("phantom"),
         seed=CONFIG["seed"],
         code=code("phantom"),
     shell:
-        'python "$LUNGFISH/scripts/phantom.py" --patient {wildcards.patient}'
+        "LUNGFISH_MEM_MB={resources.mem_mb}"
+        ' python "$LUNGFISH/scripts/phantom.py" --patient {wildcards.patient}'
         " --dicom {output.dicom} --truth {output.truth}"
         " --settings {params.settings:q} --seed {params.seed} > {log} 2>&1"

@@ -14,14 +14,15 @@ rule recheck:
         "../envs/lungfish.yaml"
     threads: 4
     resources:
-        mem_mb=memory(4000),
-        runtime=minutes(120),
+        mem_mb=memory("recheck", each_worker=True),
+        runtime=minutes("recheck"),
     params:
         asked=STARTED,  # never twice the same, so that there is never nothing to be done
         index=settings("index"),
         volumes=settings("volumes"),
     shell:
-        'python "$LUNGFISH/scripts/recheck.py" --samples "$LUNGFISH_SAMPLES" --results results'
+        "LUNGFISH_MEM_MB={resources.mem_mb}"
+        ' python "$LUNGFISH/scripts/recheck.py" --samples "$LUNGFISH_SAMPLES" --results results'
         " --output {output.table} --summary {output.summary} --workers {threads}"
         " --index-settings {params.index:q} --volumes-settings {params.volumes:q}"
         " > {log} 2>&1 || [ $? -eq 3 ]"

@@ -41,14 +41,15 @@ rule report:
     conda:
         "../envs/lungfish.yaml"
     resources:
-        mem_mb=memory(2000),
-        runtime=minutes(30),
+        mem_mb=memory("report"),
+        runtime=minutes("report"),
     params:
         gmcae=lambda wildcards, input: [str(Path(path).parent) for path in input.gmcae],
         config=QUOTED,
         code=code("report"),
     shell:
-        'python "$LUNGFISH/scripts/report.py" cohort --cohort {input.cohort} --index {input.index}'
+        "LUNGFISH_MEM_MB={resources.mem_mb}"
+        ' python "$LUNGFISH/scripts/report.py" cohort --cohort {input.cohort} --index {input.index}'
         " --lungs {input.lungs} --predictions {input.predictions} --metrics {input.metrics}"
         " --gmcae {params.gmcae} --patches {input.patches} --logs logs --config {params.config:q}"
         " --output {output.page} --summary {output.summary} > {log} 2>&1"
@@ -79,13 +80,14 @@ for shard_name, members in sorted(SHARDS.items()):
         conda:
             "../envs/lungfish.yaml"
         resources:
-            mem_mb=memory(1500),
-            runtime=minutes(30),
+            mem_mb=memory("report_patients", members),
+            runtime=minutes("report_patients", members),
         params:
             folder=lambda wildcards, output: str(Path(output.pages[0]).parent),
             code=code("report"),
         shell:
-            'python "$LUNGFISH/scripts/report.py" patients --cohort {input.cohort}'
+            "LUNGFISH_MEM_MB={resources.mem_mb}"
+            ' python "$LUNGFISH/scripts/report.py" patients --cohort {input.cohort}'
             " --index {input.index} --volumes {input.volumes} --lungs {input.lungs}"
             " --mosaics {input.mosaics} --predictions {input.predictions}"
             " --surprise {input.surprise}"

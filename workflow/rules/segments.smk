@@ -17,15 +17,16 @@ rule segments:
         "../envs/lungfish.yaml"
     threads: 2
     resources:
-        mem_mb=memory(4000),
-        runtime=minutes(120),
+        mem_mb=memory("segments", each_worker=True),
+        runtime=minutes("segments"),
     params:
         asked=STARTED,  # never twice the same, so that there is never nothing to be done
         folder=lambda wildcards, output: str(Path(output.table).parent),
         index=settings("index"),
         volumes=settings("volumes"),
     shell:
-        'python "$LUNGFISH/scripts/segments.py" --samples "$LUNGFISH_SAMPLES" --results results'
+        "LUNGFISH_MEM_MB={resources.mem_mb}"
+        ' python "$LUNGFISH/scripts/segments.py" --samples "$LUNGFISH_SAMPLES" --results results'
         " --output {params.folder} --workers {threads}"
         " --index-settings {params.index:q} --volumes-settings {params.volumes:q}"
         " > {log} 2>&1 || [ $? -eq 3 ]; cat {log} >&2"

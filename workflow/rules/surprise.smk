@@ -11,12 +11,13 @@ rule surprise:
     conda:
         "../envs/lungfish.yaml"
     resources:
-        mem_mb=memory(500),
-        runtime=minutes(10),
+        mem_mb=memory("surprise"),
+        runtime=minutes("surprise"),
     params:
         code=code("surprise"),
     shell:
-        'python "$LUNGFISH/scripts/surprise.py" cohort --records {input.records}'
+        "LUNGFISH_MEM_MB={resources.mem_mb}"
+        ' python "$LUNGFISH/scripts/surprise.py" cohort --records {input.records}'
         " --output {output.table} > {log} 2>&1"
 
 
@@ -40,15 +41,16 @@ rule surprise_patient:
     conda:
         "../envs/lungfish.yaml"
     resources:
-        mem_mb=memory(4000),
-        runtime=minutes(60),
+        mem_mb=memory("surprise_patient"),
+        runtime=minutes("surprise_patient"),
     params:
         folders=lambda wildcards, input: [
             str(Path(path).parent) for path in input.gmcae
         ],
         code=code("surprise"),
     shell:
-        'python "$LUNGFISH/scripts/surprise.py" patient --patient {wildcards.patient}'
+        "LUNGFISH_MEM_MB={resources.mem_mb}"
+        ' python "$LUNGFISH/scripts/surprise.py" patient --patient {wildcards.patient}'
         " --volume {input.volume} --lungs {input.lungs} --record {input.record}"
         " --cohort {input.cohort} --gmcae {params.folders} --output {output.map}"
         " --measures {output.measures} --picture {output.picture} --threads {threads}"

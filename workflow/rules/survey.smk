@@ -15,13 +15,14 @@ rule survey:
     conda:
         "../envs/lungfish.yaml"
     resources:
-        mem_mb=memory(2000),
-        runtime=minutes(60),
+        mem_mb=memory("survey"),
+        runtime=minutes("survey"),
     params:
         folder=lambda wildcards, output: str(Path(output.page).parent),
         folders=[folder_digest(SAMPLE[patient]) for patient in PATIENTS],
         salt=CONFIG["index"]["salt"],
         code=code("survey"),
     shell:
-        'python "$LUNGFISH/scripts/survey.py" --samples "$LUNGFISH_SAMPLES" --results results'
+        "LUNGFISH_MEM_MB={resources.mem_mb}"
+        ' python "$LUNGFISH/scripts/survey.py" --samples "$LUNGFISH_SAMPLES" --results results'
         " --output {params.folder} --salt={params.salt:q} > {log} 2>&1"

@@ -18,8 +18,8 @@ rule volumes:
     conda:
         "../envs/lungfish.yaml"
     resources:
-        mem_mb=memory(3000),
-        runtime=minutes(20),
+        mem_mb=memory("volumes"),
+        runtime=minutes("volumes"),
     params:
         folder=folder_digest,
         salt=CONFIG["index"]["salt"],
@@ -27,7 +27,8 @@ rule volumes:
         filled=lambda wildcards, output: f"--filled {output.filled}" if MARKED else "",
         code=code("volumes"),
     shell:
-        'python "$LUNGFISH/scripts/volumes.py" --dicom {input.dicom:q} --index {input.index}'
+        "LUNGFISH_MEM_MB={resources.mem_mb}"
+        ' python "$LUNGFISH/scripts/volumes.py" --dicom {input.dicom:q} --index {input.index}'
         " --output {output.volume} --record {output.record} {params.filled}"
         " --salt={params.salt:q} --threads {threads}"
         " --settings {params.settings:q} > {log} 2>&1 || [ $? -eq 3 ]"
