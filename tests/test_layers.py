@@ -9,8 +9,8 @@ import pytest
 ROOMS = (
     "errors", "records", "randomness", "provenance", "settings", "command", "queues", "runs",
     "samples", "patients", "intensity", "volume", "resampling", "nifti", "stores", "symmetry",
-    "phantom", "dicom", "index", "volumes", "lungs", "patches", "cohort", "gmcae", "features", "classifier",
-    "evaluation", "model", "predict", "report", "survey", "recheck", "segments",
+    "phantom", "dicom", "index", "volumes", "lungs", "patches", "cohort", "gmcae", "features",
+    "classifier", "evaluation", "model", "predict", "report", "survey", "recheck", "segments",
 )  # fmt: skip
 KERAS = {"gmcae", "features", "classifier", "model", "predict"}
 FOUNDATION = {
