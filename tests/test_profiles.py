@@ -67,6 +67,13 @@ def test_bundles_hold_what_is_short_and_of_one_patient(clone):
             assert set(found["set-resources"]) == PER_PATIENT, "each takes its place in the job"
 
 
+def test_every_rule_says_what_it_needs_so_that_no_profile_has_to(clone):
+    for path in sorted((clone / "workflow/rules").glob("*.smk")):
+        for rule in re.split(r"^ *(?=rule\b)", path.read_text(), flags=re.M)[1:]:
+            assert "mem_mb=" in rule, rule.splitlines()[0]
+            assert "runtime=" in rule, rule.splitlines()[0]
+
+
 def test_partitions_and_accounts_are_in_profiles_only(clone):
     rules = [clone / "Snakefile", *sorted((clone / "workflow").rglob("*.smk"))]
     for path in rules:

@@ -24,6 +24,10 @@ def open_place():
     shutil.rmtree(place, ignore_errors=True)
 
 
+PORT = 10_000 + 16 * (os.getpid() % 1200)
+"""First of the ports of this process's SLURMs, so that two processes do not meet."""
+
+
 def started(state, *options):
     """Start a SLURM in a folder, lend it, stop it."""
     begun = subprocess.run([HERE / "start-slurm", state, *options], capture_output=True, text=True)
@@ -45,7 +49,9 @@ def need(programs):
 def slurm(open_place):
     """A SLURM without accounting whose four CPUs may be more than the machine's."""
     need(PARTS)
-    yield from started(open_place / "slurm", "--cpus", "4", "--sample", "1", "--gpus", "1")
+    yield from started(
+        open_place / "slurm", "--cpus", "4", "--sample", "1", "--gpus", "1", "--port", str(PORT)
+    )
 
 
 @pytest.fixture(scope="session")
@@ -54,5 +60,5 @@ def slurm_with_accounting(open_place):
     need(PARTS + ACCOUNTING)
     if os.getuid() != 0:
         pytest.skip("accounting was only ever started as root")
-    options = ("--cpus", "4", "--accounting", "--port", "17817")
+    options = ("--cpus", "4", "--accounting", "--port", str(PORT + 8))
     yield from started(open_place / "accounting", *options)
