@@ -138,9 +138,9 @@ def _refuse_doubles(folder: Path, owner: Record | None, *, needed: bool) -> None
         typed = owner.get("typed", []) if owner else []
         profile = Path(split_off(typed, "--profile")[0] or "slurm").name
         raise InputError(
-            f"an earlier run here left {queues.in_words(jobs)}: type make resume PROFILE={profile}"
-            " to wait for them and go on (CANCEL=1 cancels them), or, in another folder than the "
-            "clone, python scripts/resume.py"
+            f"an earlier run left in SLURM's queue {queues.in_words(jobs)}; to wait for that and go "
+            f"on, type make resume PROFILE={profile} FOLDER={folder} (CANCEL=1 cancels instead), or "
+            f"python scripts/resume.py --folder {folder}"
         )
 
 

@@ -26,8 +26,8 @@ def assert_refused(slurm, folder, profile, number):
     process = start(slurm, CLONE, folder, profile)
     assert process.wait(timeout=300) != 0
     said = (folder / "terminal.txt").read_text()
-    assert f"an earlier run here left 1 job (1 running): {number}" in said
-    assert f"type make resume PROFILE={profile} to wait" in said
+    assert f"an earlier run left in SLURM's queue 1 job (1 running): {number}" in said
+    assert f"type make resume PROFILE={profile} FOLDER={folder} (CANCEL=1" in said
     assert slurm.submitted(folder) == before
 
 
