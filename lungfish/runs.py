@@ -138,8 +138,8 @@ def _refuse_doubles(folder: Path, owner: Record | None, *, needed: bool) -> None
         typed = owner.get("typed", []) if owner else []
         profile = Path(split_off(typed, "--profile")[0] or "slurm").name
         raise InputError(
-            f"an earlier run left in SLURM's queue {queues.in_words(jobs)}; to wait for that and go "
-            f"on, type make resume PROFILE={profile} FOLDER={folder} (CANCEL=1 cancels instead), or "
+            f"an earlier run left in SLURM's queue {queues.in_words(jobs)}; to wait for that and "
+            f"go on, type make resume PROFILE={profile} FOLDER={folder} (CANCEL=1 cancels), or "
             f"python scripts/resume.py --folder {folder}"
         )
 
