@@ -60,5 +60,5 @@ def slurm_with_accounting(open_place):
     need(PARTS + ACCOUNTING)
     if os.getuid() != 0:
         pytest.skip("accounting was only ever started as root")
-    options = ("--cpus", "4", "--accounting", "--port", str(PORT + 8))
+    options = ("--cpus", "4", "--accounting", "--min-job-age", "86400", "--port", str(PORT + 8))
     yield from started(open_place / "accounting", *options)
