@@ -5,6 +5,9 @@ SHELL := /bin/bash
 PYTHON ?= python3
 CORES ?= all
 OUT ?= runs/real
+FOLDER ?= .
+PROFILE ?=
+CANCEL ?=
 BIN := .venv/bin
 READERS ?= $(BIN)/python
 PAGE ?=
@@ -13,7 +16,8 @@ PINS := $(shell cat requirements.txt | cksum | cut -d ' ' -f 1)
 DEV_PINS := $(shell cat requirements-dev.txt | cksum | cut -d ' ' -f 1)
 
 .PHONY: docs docs-pictures lungs-unet study-gmcae benchmark-gmcae probe benchmark-torch benchmark-memory \
-    benchmark-resources benchmark-surprise help env env-dev run run-real test test-slow gauntlet benchmark format clean
+    benchmark-resources benchmark-surprise help env env-dev run run-real resume test test-slow test-cluster \
+    gauntlet benchmark format clean
 
 help: ## Say what there is to type
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -55,11 +59,19 @@ run-real: env ## The main job on your CT: DATA=folder [LABELS=labels.csv] [OUT=r
 	    cp config/real.yaml "$(OUT)/config/config.yaml"; }
 	@$(BIN)/snakemake --cores $(CORES) --directory "$(OUT)"
 
+resume: env ## Take up a run that died, on a cluster too: [PROFILE=slurm] [CANCEL=1] [FOLDER=runs/real]
+	@$(BIN)/python scripts/resume.py --folder "$(FOLDER)" \
+	    $(if $(PROFILE),--profile "$(PROFILE)") $(if $(CANCEL),--cancel)
+
 test: env-dev ## Every fast test, style and types included
 	@$(BIN)/python -m pytest
 
 test-slow: env-dev ## The rest
 	@$(BIN)/python -m pytest -m slow
+
+test-cluster: env-dev ## The workflow through a real SLURM, which it installs (as root, on Debian), starts and stops
+	@tests/cluster/install-slurm
+	@$(BIN)/python -m pytest -m cluster tests/cluster
 
 gauntlet: env-dev ## Score DICOM readers on the tests' situations: READERS=their/bin/python [PAGE=docs/gauntlet.md]
 	@$(BIN)/python -m benchmarks.gauntlet --python "$(READERS)" $(if $(PAGE),--output "$(PAGE)")

@@ -4,6 +4,7 @@ Snakemake holds locks in the working directory and leaves them, and its running 
 when it is killed with -9. Whoever then types the same command again should not have to know that.
 """
 
+import argparse
 import logging
 import os
 import shutil
@@ -13,12 +14,15 @@ from pathlib import Path
 
 import psutil
 
+from lungfish import queues
 from lungfish.errors import InputError
 from lungfish.records import Record, read_json, write_json
 
 log = logging.getLogger(__name__)
 
 SCHEMA = "run/1"
+RECORD = Path(".snakemake/lungfish-run.json")
+LOCKS = Path(".snakemake/locks")
 MARK = "LUNGFISH_RUN"
 """Environment variable that every command of a run inherits; it holds the working directory."""
 
@@ -43,49 +47,131 @@ def only_looks(arguments: Sequence[str]) -> bool:
     return any(argument.split("=")[0] in LOOKING for argument in arguments)
 
 
-def take_over(folder: Path) -> None:
+def take_over(folder: Path, *, typed: Sequence[str] = (), on_cluster: bool = False) -> None:
     """Make a working directory ready for this process, and record that it runs here.
 
     Parameters
     ----------
     folder : Path
         The working directory, in which Snakemake keeps ``.snakemake``.
+    typed : sequence of str
+        What was typed after ``snakemake``; `scripts/resume.py` goes on with it.
+    on_cluster : bool
+        Whether this process hands its jobs to a cluster.
 
     Raises
     ------
     InputError
-        If another run lives here, or the one that left the locks ran on another machine.
+        If another run lives here, if the one that left the locks ran on another machine, or if
+        jobs of a run that died are still in SLURM's queue.
     """
-    record = folder / ".snakemake" / "lungfish-run.json"
-    locks = folder / ".snakemake" / "locks"
-    locked = locks.is_dir() and any(locks.iterdir())
-    if locked and record.is_file():
-        _make_way(read_json(record, SCHEMA), folder, locks)
+    owner = last(folder)
+    dead = owner is not None and is_locked(folder)
+    if owner and dead:
+        make_sure_dead(owner)
+    _refuse_doubles(folder, owner, needed=bool(owner and dead and owner.get("on_cluster")))
+    if owner and dead:
+        _make_way(owner, folder)
     os.environ[MARK] = str(folder.resolve())
+    write_json(folder / RECORD, SCHEMA, _self(typed, on_cluster=on_cluster))
+
+
+def _self(typed: Sequence[str], *, on_cluster: bool) -> Record:
+    """Return what another process has to know of this one."""
     process = psutil.Process()
-    mine = {"pid": process.pid, "started": process.create_time(), "host": socket.gethostname()}
-    write_json(record, SCHEMA, mine)
+    shell = Path(os.getenv("PWD", ""))  # Snakemake has gone to its --directory already
+    directory = split_off(typed, "--directory", "-d")[0] or "."
+    at_shell = shell.is_absolute() and (shell / directory).resolve() == Path.cwd()
+    return {
+        "pid": process.pid, "started": process.create_time(), "host": socket.gethostname(),
+        "slurm_job": os.getenv("SLURM_JOB_ID"), "on_cluster": on_cluster,
+        "typed": list(typed), "typed_in": str(shell if at_shell else Path.cwd()),
+    }  # fmt: skip
 
 
-def _make_way(owner: Record, folder: Path, locks: Path) -> None:
-    """Clear up behind a dead owner; complain about a living one."""
+def last(folder: Path) -> Record | None:
+    """Return what the last run in a folder left about itself; None where none ran."""
+    record = folder / RECORD
+    return read_json(record, SCHEMA) if record.is_file() else None
+
+
+def is_locked(folder: Path) -> bool:
+    """Say whether Snakemake's locks are in a folder."""
+    locks = folder / LOCKS
+    return locks.is_dir() and any(locks.iterdir())
+
+
+def make_sure_dead(owner: Record) -> None:
+    """Complain about a run that lives, or of which that cannot be known from here.
+
+    A run that was itself a SLURM job is dead where SLURM does not know the job any more.
+
+    Raises
+    ------
+    InputError
+        If it lives, or may live.
+    """
     if owner["host"] != socket.gethostname():
+        job = owner.get("slurm_job")
+        if job and not queues.is_queued(job):
+            return
         raise InputError(
             f"a run on the machine {owner['host']} locked this folder: go on there, or, if that "
-            "run is dead and none of its jobs is left, type snakemake --unlock first"
+            f"run is dead, type python scripts/resume.py --dead {owner['host']} here"
         )
     if is_alive(owner):
         raise InputError(
             f"another run (process {owner['pid']}) is working in this folder: wait for it to end, "
             "or stop it"
         )
-    left = list(left_over(folder))
+
+
+def _refuse_doubles(folder: Path, owner: Record | None, *, needed: bool) -> None:
+    """Complain if jobs of an earlier run are still queued; if `needed`, if that cannot be known."""
+    try:
+        jobs = queues.jobs_in(folder)
+    except InputError as error:
+        if needed:
+            raise InputError(f"a run that died here had jobs on a cluster. {error}") from None
+        return
+    if jobs:
+        typed = owner.get("typed", []) if owner else []
+        profile = Path(split_off(typed, "--profile")[0] or "slurm").name
+        raise InputError(
+            f"an earlier run left in SLURM's queue {queues.in_words(jobs)}; to wait for that and "
+            f"go on, type make resume PROFILE={profile} FOLDER={folder} (CANCEL=1 cancels), or "
+            f"python scripts/resume.py --folder {folder}"
+        )
+
+
+def split_off(typed: Sequence[str], *names: str) -> tuple[str | None, list[str]]:
+    """Return the value of an option in a command line, None where it is absent, and the rest.
+
+    Examples
+    --------
+    >>> split_off(["-n", "--profile", "profiles/slurm", "all"], "--profile")
+    ('profiles/slurm', ['-n', 'all'])
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument(*names, dest="value")
+    found, rest = parser.parse_known_args(list(typed))
+    return found.value, rest
+
+
+def _make_way(owner: Record, folder: Path) -> None:
+    """Clear up behind a dead owner."""
+    left = list(left_over(folder, slurm_job=owner.get("slurm_job")))
     if left:
         log.warning("ending %d command(s) of a run that died", len(left))
         end(left)
-    shutil.rmtree(locks)
-    locks.mkdir()
+    unlock(folder)
     log.warning("the last run here (process %s) died; going on from its results", owner["pid"])
+
+
+def unlock(folder: Path) -> None:
+    """Remove Snakemake's locks; nobody may be working in the folder."""
+    shutil.rmtree(folder / LOCKS)
+    (folder / LOCKS).mkdir()
 
 
 def is_alive(owner: Record) -> bool:
@@ -98,13 +184,23 @@ def is_alive(owner: Record) -> bool:
         return False
 
 
-def left_over(folder: Path) -> Iterable[psutil.Process]:
-    """Yield the commands that a run in a folder started and that outlived it."""
+def left_over(folder: Path, *, slurm_job: str | None = None) -> Iterable[psutil.Process]:
+    """Yield the commands that a run in a folder started on this machine and that outlived it.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's working directory.
+    slurm_job : str, optional
+        The SLURM job that the run itself was. Commands of other SLURM jobs inherit its mark too,
+        but they are SLURM's to end.
+    """
     own = {process.pid for process in (psutil.Process(), *psutil.Process().parents())}
     for process in psutil.process_iter():
         try:
-            mark = process.environ().get(MARK)
-            if mark == str(folder.resolve()) and process.pid not in own:
+            found = process.environ()
+            marked = found.get(MARK) == str(folder.resolve())
+            if marked and found.get("SLURM_JOB_ID") == slurm_job and process.pid not in own:
                 yield process
         except (psutil.AccessDenied, psutil.NoSuchProcess, psutil.ZombieProcess):
             continue  # somebody else's, or gone meanwhile

@@ -61,7 +61,7 @@ def test_a_living_run_keeps_its_lock(folder):
 
 def test_a_run_on_another_machine_is_left_to_a_person(folder):
     own(folder, host="elsewhere", pid=2**22 + 1)
-    with pytest.raises(InputError, match=r"machine elsewhere .* --unlock"):
+    with pytest.raises(InputError, match=r"machine elsewhere .* --dead elsewhere"):
         runs.take_over(folder)
     assert locks(folder)
 
@@ -69,3 +69,47 @@ def test_a_run_on_another_machine_is_left_to_a_person(folder):
 def test_locks_without_a_record_are_not_ours_to_break(folder):
     runs.take_over(folder)
     assert locks(folder)
+
+
+def test_what_was_typed_is_kept_with_where_and_how(folder, monkeypatch):
+    locks(folder)[0].unlink()
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("PWD", str(folder.parent))
+    runs.take_over(folder, typed=["--directory", folder.name, "--cores", "2"])
+    found = runs.last(folder)
+    assert found["typed"] == ["--directory", folder.name, "--cores", "2"]
+    assert found["typed_in"] == str(folder.parent)
+    runs.take_over(folder, typed=["--cores", "2"], on_cluster=True)
+    assert runs.last(folder)["typed_in"] == str(folder), "a PWD that is another shell's"
+
+
+def test_commands_of_slurm_jobs_are_left_to_slurm(folder):
+    environment = os.environ | {runs.MARK: str(folder.resolve()), "SLURM_JOB_ID": "4711"}
+    sleeper = subprocess.Popen(
+        [sys.executable, "-c", "import time; time.sleep(60)"], env=environment
+    )
+    try:
+        time.sleep(0.2)
+        assert sleeper.pid not in {process.pid for process in runs.left_over(folder)}
+        found = {process.pid for process in runs.left_over(folder, slurm_job="4711")}
+        assert sleeper.pid in found, "the run was itself that job"
+    finally:
+        sleeper.kill()
+        sleeper.wait()
+
+
+def test_a_run_on_a_cluster_is_not_taken_up_where_its_jobs_cannot_be_looked_for(
+    folder, monkeypatch
+):
+    monkeypatch.setenv("PATH", str(folder))
+    own(folder, pid=2**22 + 1, on_cluster=True)
+    with pytest.raises(InputError, match=r"had jobs on a cluster\. squeue is not found"):
+        runs.take_over(folder)
+    assert locks(folder)
+
+
+def test_a_local_run_is_taken_up_without_slurm(folder, monkeypatch):
+    monkeypatch.setenv("PATH", str(folder))
+    own(folder, pid=2**22 + 1)
+    runs.take_over(folder)
+    assert not locks(folder)

@@ -30,7 +30,9 @@ os.environ.update(
 
 if workflow.is_main_process and not runs.only_looks(sys.argv):
     try:
-        runs.take_over(Path.cwd())
+        runs.take_over(
+            Path.cwd(), typed=sys.argv[1:], on_cluster=workflow.nodes is not None
+        )
     except InputError as error:
         raise WorkflowError(str(error)) from None
 

@@ -1,0 +1,140 @@
+"""The same results through a real SLURM, as a user and as root, with and without accounting."""
+
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.slurm_runner import arguments, finish, is_root, start
+from tests.test_kills import assert_equal_results
+from tests.workflow_runner import CLONE, copy_clone, snakemake
+
+pytestmark = pytest.mark.cluster
+USER = "lungfish-test"
+
+
+def test_the_tiny_cohort_through_slurm_without_accounting(tiny, slurm, open_place):
+    pytest.importorskip("snakemake_executor_plugin_slurm")
+    clone, undisturbed = tiny
+    folder = open_place / "tiny"
+    finish(start(slurm, clone, folder, "slurm-no-accounting"), folder)
+    assert_equal_results(folder, undisturbed)
+    jobs = slurm.submitted(folder)
+    assert max(jobs.values()) == 1, jobs
+    bundles = [what for what in jobs if "lungs" in what and "patches" in what]
+    assert len(bundles) == 1, "four patients are one bundle"
+
+
+@pytest.mark.slow
+def test_the_tiny_cohort_through_a_generic_submit_command(tiny, slurm, open_place):
+    pytest.importorskip("snakemake_executor_plugin_cluster_generic")
+    clone, undisturbed = tiny
+    folder = open_place / "generic"
+    finish(start(slurm, clone, folder, "generic"), folder)
+    assert_equal_results(folder, undisturbed)
+    assert set(slurm.submitted(folder).values()) == {1}
+
+
+@pytest.mark.slow
+def test_the_tiny_cohort_through_slurm_with_accounting(tiny, slurm_with_accounting, open_place):
+    pytest.importorskip("snakemake_executor_plugin_slurm")
+    clone, undisturbed = tiny
+    folder = open_place / "accounted"
+    finish(start(slurm_with_accounting, clone, folder, "slurm"), folder)
+    assert_equal_results(folder, undisturbed)
+    states = slurm_with_accounting.ask("sacct", "-X", "-n", "-P", "-o", "State").split()
+    assert set(states) == {"COMPLETED"}
+    (table,) = (folder / "logs/slurm").glob("*.csv")
+    assert "Requested" in table.read_text()
+
+
+@pytest.mark.slow
+def test_the_embedded_cohort_through_slurm(slurm, open_place):
+    pytest.importorskip("snakemake_executor_plugin_slurm")
+    clone = copy_clone(open_place / "embedded-clone")
+    local, folder = open_place / "embedded-local", open_place / "embedded"
+    found = snakemake(clone, local, config="config.yaml")
+    assert found.returncode == 0, found.stdout
+    more = ("--configfile", str(clone / "config/config.yaml"))
+    finish(start(slurm, clone, folder, "slurm-no-accounting", *more), folder, patience_s=7200)
+    assert_equal_results(folder, local)
+
+
+@pytest.fixture
+def ordinary():
+    """The number of an ordinary user, made for the test and removed after it."""
+    if not is_root():
+        pytest.skip("the whole test runs as an ordinary user already")
+    if shutil.which("useradd") is None:
+        pytest.skip("useradd is missing, so that no ordinary user can be made")
+    subprocess.run(["useradd", "--no-create-home", "--shell", "/bin/sh", USER], check=True)
+    yield pwd.getpwnam(USER)
+    subprocess.run(["userdel", USER], check=True)
+
+
+def readable_python(user, place):
+    """Return a Python with our packages that another user may run; None where there is none.
+
+    The one that runs the tests may lie in a closed home; then the system's of the same version
+    reads the same packages.
+    """
+    probe = ["-c", "import snakemake, lungfish"]
+    system = Path("/usr/bin") / f"python3.{sys.version_info.minor}"
+    packages = next(path for path in sys.path if path.endswith("site-packages"))
+    for candidate in (Path(sys.executable), system):
+        if candidate == system and system.exists():
+            made = [system, "-m", "venv", "--without-pip", place / "python"]
+            subprocess.run(made, check=True, capture_output=True)
+            (folder,) = (place / "python/lib").glob("python3*/site-packages")
+            (folder / "shared.pth").write_text(f"{packages}\n{CLONE}\n")
+            candidate = place / "python/bin/python"
+        tried = subprocess.run(
+            [candidate, *probe], user=user.pw_uid, group=user.pw_gid, extra_groups=[],
+            cwd="/", env={"PATH": os.environ["PATH"]}, capture_output=True,
+        )  # fmt: skip
+        if tried.returncode == 0:
+            return candidate
+    return None
+
+
+@pytest.mark.slow
+def test_an_ordinary_user_gets_the_same_results(tiny, slurm, open_place, ordinary):
+    pytest.importorskip("snakemake_executor_plugin_slurm")
+    python = readable_python(ordinary, open_place)
+    if python is None:
+        pytest.skip("no Python with our packages that an ordinary user may read")
+    clone = copy_clone(open_place / "user-clone")
+    folder = open_place / "user"
+    folder.mkdir()
+    shutil.chown(folder, ordinary.pw_uid, ordinary.pw_gid)
+    words = [python, "-m", "snakemake", *arguments(clone, folder, "slurm-no-accounting")]
+    done = subprocess.run(
+        words, user=ordinary.pw_uid, group=ordinary.pw_gid, extra_groups=[], cwd=folder,
+        env=slurm.environment() | {"HOME": str(folder)},
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-6000:]
+    owners = {path.owner() for path in (folder / "results").rglob("*.json")}
+    assert owners == {USER}
+    assert_equal_results(folder, tiny[1])
+
+
+@pytest.mark.slow
+def test_training_gets_the_gpu_that_the_profile_asks_for(tiny, slurm, open_place):
+    pytest.importorskip("snakemake_executor_plugin_slurm")
+    clone, undisturbed = tiny
+    folder = open_place / "gpu"
+    shutil.copytree(undisturbed, folder)
+    text = (clone / "profiles/slurm-no-accounting/config.yaml").read_text()
+    asked = text.replace("  # gmcae:\n  #   gpu: 1\n", "  gmcae:\n    gpu: 1\n")
+    assert asked != text, "the profile shows how"
+    (folder / "profile").mkdir()
+    (folder / "profile/config.yaml").write_text(asked)
+    more = ("--forcerun", "gmcae", "--until", "gmcae")
+    finish(start(slurm, clone, folder, str(folder / "profile"), *more), folder)
+    (number,) = [job[0] for job in slurm.jobs(folder) if "gmcae" in job[2]]
+    assert "gpu:1" in slurm.ask("scontrol", "show", "job", number)
