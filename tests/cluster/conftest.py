@@ -50,7 +50,17 @@ def slurm(open_place):
     """A SLURM without accounting whose four CPUs may be more than the machine's."""
     need(PARTS)
     yield from started(
-        open_place / "slurm", "--cpus", "4", "--sample", "1", "--gpus", "1", "--port", str(PORT)
+        open_place / "slurm",
+        "--cpus",
+        "4",
+        "--sample",
+        "1",
+        "--gpus",
+        "1",
+        "--min-job-age",
+        "86400",
+        "--port",
+        str(PORT),
     )
 
 
