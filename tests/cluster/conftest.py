@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.slurm_runner import HERE, Slurm
+from tests.cluster.slurm_runner import HERE, STARTED, Slurm
 
 PARTS = ("sbatch", "slurmctld", "slurmd", "munged")
 ACCOUNTING = ("slurmdbd", "mariadbd", "mariadb-install-db")
@@ -38,6 +38,9 @@ def started(state, *options):
     try:
         yield Slurm(state)
     finally:
+        for process in STARTED:
+            process.kill()
+            process.wait()
         ended = subprocess.run([HERE / "stop-slurm", state], capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
 
