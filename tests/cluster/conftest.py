@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.slurm_runner import HERE, Slurm
+from tests.cluster.slurm_runner import HERE, STARTED, Slurm
 
 PARTS = ("sbatch", "slurmctld", "slurmd", "munged")
 ACCOUNTING = ("slurmdbd", "mariadbd", "mariadb-install-db")
@@ -27,6 +27,9 @@ def open_place():
 PORT = 10_000 + 16 * (os.getpid() % 1200)
 """First of the ports of this process's SLURMs, so that two processes do not meet."""
 
+COMMON = ("--cpus", "4", "--sample", "1", "--min-job-age", "86400")
+"""Memory is looked at each second; ended jobs stay visible for as long as the tests may take."""
+
 
 def started(state, *options):
     """Start a SLURM in a folder, lend it, stop it."""
@@ -35,6 +38,9 @@ def started(state, *options):
     try:
         yield Slurm(state)
     finally:
+        for process in STARTED:
+            process.kill()
+            process.wait()
         ended = subprocess.run([HERE / "stop-slurm", state], capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
 
@@ -49,9 +55,7 @@ def need(programs):
 def slurm(open_place):
     """A SLURM without accounting whose four CPUs may be more than the machine's."""
     need(PARTS)
-    yield from started(
-        open_place / "slurm", "--cpus", "4", "--sample", "1", "--gpus", "1", "--port", str(PORT)
-    )
+    yield from started(open_place / "slurm", *COMMON, "--gpus", "1", "--port", str(PORT))
 
 
 @pytest.fixture(scope="session")
@@ -60,5 +64,5 @@ def slurm_with_accounting(open_place):
     need(PARTS + ACCOUNTING)
     if os.getuid() != 0:
         pytest.skip("accounting was only ever started as root")
-    options = ("--cpus", "4", "--accounting", "--min-job-age", "86400", "--port", str(PORT + 8))
+    options = (*COMMON, "--accounting", "--port", str(PORT + 8))
     yield from started(open_place / "accounting", *options)

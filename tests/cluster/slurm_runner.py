@@ -16,6 +16,8 @@ T = TypeVar("T")
 HERE = Path(__file__).parent
 QUICK = ("--slurm-init-seconds-before-status-checks", "1", "--latency-wait", "20")
 """Looks at the queue as often as the executor can; the profiles' pace is for hours, not minutes."""
+STARTED: list[subprocess.Popen] = []
+"""Every run of these tests; one that a failing test left behind is ended with its SLURM."""
 
 
 @dataclass(frozen=True)
@@ -92,10 +94,12 @@ def start(slurm: Slurm, clone: Path, folder: Path, profile: str, *more: str, **o
     python = options.pop("python", sys.executable)
     words = [str(python), "-m", "snakemake", *arguments(clone, folder, profile, *more)]
     with (folder / "terminal.txt").open("a") as terminal:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             words, env=slurm.environment(), cwd=folder, stdout=terminal, stderr=subprocess.STDOUT,
             start_new_session=True, **options,
         )  # fmt: skip
+    STARTED.append(process)
+    return process
 
 
 def finish(process, folder: Path, *, patience_s: float = 1500) -> str:
