@@ -15,10 +15,11 @@ log = logging.getLogger(__name__)
 
 THREADS = "OMP_NUM_THREADS"
 """Environment variable in which Snakemake states a job's threads, for NumPy's libraries too."""
-FOLLOW = (
+LIBRARIES = (
+    THREADS, "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",
     "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS",
 )  # fmt: skip
-"""Those of SimpleITK and TensorFlow, which Snakemake does not know."""
+"""Those that NumPy, SimpleITK and TensorFlow read; Snakemake does not know the last three."""
 
 DONE, BUG, WRONG_INPUT, REFUSED = 0, 1, 2, 3
 
@@ -61,12 +62,17 @@ def explain(error: OSError) -> str:
 
 
 def bind_threads() -> None:
-    """Give SimpleITK and TensorFlow as many threads as the rule was given; by hand, what they like.
+    """Give every library as many threads as the rule was given; by hand, what it likes.
 
     They read the environment when they are first imported, which is after this.
     """
     if usage.ASKED in os.environ and THREADS in os.environ:
-        os.environ.update(dict.fromkeys(FOLLOW, os.environ[THREADS]))
+        set_threads(int(os.environ[THREADS]))
+
+
+def set_threads(threads: int) -> None:
+    """Let the libraries that this process has not yet imported start so many threads each."""
+    os.environ.update(dict.fromkeys(LIBRARIES, str(threads)))
 
 
 def run(main: Callable[[Sequence[str] | None], int]) -> None:

@@ -5,6 +5,7 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
+from lungfish.command import set_threads
 from lungfish.errors import InputError
 from lungfish.records import Record
 from lungfish.samples import Sample, read_samples
@@ -34,5 +35,8 @@ def for_each(
         raise InputError("; ".join(problems))
     if workers == 1:
         return [work(sample) for sample in samples]
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    # Each worker is one of the job's threads, and its libraries are not to start as many again.
+    with ProcessPoolExecutor(
+        workers, get_context("spawn"), initializer=set_threads, initargs=(1,)
+    ) as pool:
         return list(pool.map(work, samples))

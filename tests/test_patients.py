@@ -30,6 +30,22 @@ def test_each_patient_once_in_the_order_of_the_sheet(tmp_path, workers):
     assert all((row["process"] == os.getpid()) == (workers == 1) for row in rows)
 
 
+def count_threads(sample):
+    import numpy  # noqa: F401 - starts the libraries whose threads are counted
+    import SimpleITK as sitk
+    import threadpoolctl
+
+    blas = [pool["num_threads"] for pool in threadpoolctl.threadpool_info()]
+    return {"itk": sitk.ProcessObject.GetGlobalDefaultNumberOfThreads(), "blas": max(blas)}
+
+
+def test_libraries_in_a_worker_start_no_threads_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    monkeypatch.setenv("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "2")
+    rows = patients.for_each(sheet(tmp_path, "p1\t\t0"), SHEET, count_threads, workers=2)
+    assert rows == [{"itk": 1, "blas": 1}]
+
+
 def test_a_bad_sheet_is_refused_whole_before_any_work(tmp_path):
     path = sheet(tmp_path, "p1\t\t2", "p2\tnowhere\t0")
     with pytest.raises(InputError, match=r"row 2: label '2'.*; .*row 3: dicom 'nowhere'"):

@@ -60,7 +60,9 @@ def minutes(stage, members=PATIENTS):
 def warn_of_clamp(stage, asked_mb):
     """Say once a stage that a job asks for more than there is: Snakemake clamps and runs it."""
     limit = workflow.global_resources.get(LIMIT)
-    if workflow.is_main_process and limit is not None and asked_mb > limit.value:
+    # On a cluster Snakemake knows the name and no value.
+    limited = limit is not None and limit.value is not None
+    if workflow.is_main_process and limited and asked_mb > limit.value:
         if stage not in TOLD:
             logger.warning(
                 f"memory: {stage} asks for {asked_mb} MB, jobs may share {limit.value} MB: "
