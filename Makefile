@@ -6,6 +6,7 @@ PYTHON ?= python3
 CORES ?= all
 OUT ?= runs/real
 BIN := .venv/bin
+KILLS ?= 36
 READERS ?= $(BIN)/python
 PAGE ?=
 SCRATCH ?= runs/benchmark
@@ -13,7 +14,7 @@ PINS := $(shell cat requirements.txt | cksum | cut -d ' ' -f 1)
 DEV_PINS := $(shell cat requirements-dev.txt | cksum | cut -d ' ' -f 1)
 
 .PHONY: docs docs-pictures lungs-unet study-gmcae benchmark-gmcae probe benchmark-torch benchmark-memory \
-    benchmark-surprise help env env-dev run run-real test test-slow gauntlet benchmark format clean
+    benchmark-surprise chaos help env env-dev run run-real test test-slow gauntlet benchmark format clean
 
 help: ## Say what there is to type
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -58,6 +59,9 @@ test: env-dev ## Every fast test, style and types included
 
 test-slow: env-dev ## The rest
 	@$(BIN)/python -m pytest -m slow
+
+chaos: env-dev ## KILLS=36 times kill -9, in every stage of the tiny cohort; the results must be equal (an hour or two)
+	@$(BIN)/python -m tests.chaos --kills $(KILLS) --scratch "$(SCRATCH)/chaos-$(KILLS)"
 
 gauntlet: env-dev ## Score DICOM readers on the tests' situations: READERS=their/bin/python [PAGE=docs/gauntlet.md]
 	@$(BIN)/python -m benchmarks.gauntlet --python "$(READERS)" $(if $(PAGE),--output "$(PAGE)")

@@ -1,4 +1,6 @@
 # Reads and checks the configuration and the sheet; names what the rules look up.
+import functools
+import gc
 import hashlib
 import json
 import os
@@ -17,6 +19,11 @@ from lungfish.randomness import stable_hash
 from lungfish.records import read_table
 
 STARTED = time.time()
+
+# The plan of a large cohort is millions of small objects that all stay: looking through them for
+# garbage again and again would be a sixth of the planning.
+gc.freeze()
+gc.set_threshold(100_000, 20, 100)
 
 # Commands find the library and their Python through the environment, and not by a path in a rule:
 # a path in a rule would rerun everything when the clone is moved.
@@ -105,6 +112,7 @@ def settings(stage):
     return json.dumps(kept, sort_keys=True)
 
 
+@functools.cache
 def code(stage):
     """Return the digest of all the code that a stage runs."""
     return provenance.code_digest(ROOT / "scripts" / f"{stage}.py", ROOT)
