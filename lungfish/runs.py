@@ -4,12 +4,15 @@ Snakemake holds locks in the working directory and leaves them, and its running 
 when it is killed with -9. Whoever then types the same command again should not have to know that.
 """
 
+import errno
+import fcntl
 import logging
 import os
 import shutil
 import socket
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import IO
 
 import psutil
 
@@ -21,6 +24,9 @@ log = logging.getLogger(__name__)
 SCHEMA = "run/1"
 MARK = "LUNGFISH_RUN"
 """Environment variable that every command of a run inherits; it holds the working directory."""
+
+_CLAIMS: list[IO[bytes]] = []
+"""Open as long as this process lives: closing the file would end its claim to the folder."""
 
 LOOKING = {
     "-n", "--dry-run", "--dryrun", "--unlock", "--lint", "--summary", "--detailed-summary", "-l",
@@ -54,10 +60,12 @@ def take_over(folder: Path) -> None:
     Raises
     ------
     InputError
-        If another run lives here, or the one that left the locks ran on another machine.
+        If another run lives here, the one that left the locks ran on another machine, or nothing
+        can be written here.
     """
     record = folder / ".snakemake" / "lungfish-run.json"
     locks = folder / ".snakemake" / "locks"
+    _claim(folder / ".snakemake" / "lungfish-run.lock", record)
     locked = locks.is_dir() and any(locks.iterdir())
     if locked and record.is_file():
         _make_way(read_json(record, SCHEMA), folder, locks)
@@ -65,6 +73,41 @@ def take_over(folder: Path) -> None:
     process = psutil.Process()
     mine = {"pid": process.pid, "started": process.create_time(), "host": socket.gethostname()}
     write_json(record, SCHEMA, mine)
+
+
+def _claim(lock: Path, record: Path) -> None:
+    """Hold a lock of the kernel's, which ends with this process however it ends.
+
+    Two runs started within the same second both find no lock of Snakemake's yet; only one of them
+    gets this one.
+    """
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        claim = lock.open("ab")
+    except OSError as error:
+        raise InputError(
+            f"nothing can be written into this folder ({error.strerror}): choose another with "
+            "--directory, or make this one writable or some room in it, then type the same again"
+        ) from None
+    try:
+        fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        claim.close()
+        owner = read_json(record, SCHEMA) if record.is_file() else {}
+        raise _busy(owner) from None
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
+            raise
+        log.warning("this file system knows no locks: do not start two runs here at once")
+    _CLAIMS.append(claim)
+
+
+def _busy(owner: Record) -> InputError:
+    """Return the sentence for whoever comes second; the first may not have written its name yet."""
+    name = f" (process {owner['pid']})" if owner and is_alive(owner) else ""
+    return InputError(
+        f"another run{name} is working in this folder: wait for it to end, or stop it"
+    )
 
 
 def _make_way(owner: Record, folder: Path, locks: Path) -> None:
@@ -75,10 +118,7 @@ def _make_way(owner: Record, folder: Path, locks: Path) -> None:
             "run is dead and none of its jobs is left, type snakemake --unlock first"
         )
     if is_alive(owner):
-        raise InputError(
-            f"another run (process {owner['pid']}) is working in this folder: wait for it to end, "
-            "or stop it"
-        )
+        raise _busy(owner)
     left = list(left_over(folder))
     if left:
         log.warning("ending %d command(s) of a run that died", len(left))
