@@ -75,6 +75,23 @@ def take_over(folder: Path) -> None:
     write_json(record, SCHEMA, mine)
 
 
+def require_writable(folders: Iterable[Path]) -> None:
+    """Complain about folders that stand and cannot be written into, before any work is done.
+
+    Raises
+    ------
+    InputError
+        If the file system is read-only there, or this user may not write.
+    """
+    shut = [str(folder) for folder in folders if folder.is_dir() and not os.access(folder, os.W_OK)]
+    if shut:
+        raise InputError(
+            f"{', '.join(shut)}: expected a folder that can be written, found one that is "
+            "read-only or not yours: mount it for writing, change its owner, or choose another "
+            "place with --directory, then type the same command again"
+        )
+
+
 def _claim(lock: Path, record: Path) -> None:
     """Hold a lock of the kernel's, which ends with this process however it ends.
 

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import shlex
+import shutil
 import sys
 import time
 
@@ -13,12 +14,13 @@ sys.path.insert(0, str(ROOT))
 
 from snakemake.exceptions import WorkflowError
 
-from lungfish import cohort, provenance, runs, samples
+from lungfish import cohort, command, provenance, runs, samples
 from lungfish.errors import InputError
 from lungfish.randomness import stable_hash
 from lungfish.records import read_table
 
 STARTED = time.time()
+LITTLE_ROOM_MB = 10  # a disk with less than this at the end of a failed run was full
 
 # The plan of a large cohort is millions of small objects that all stay: looking through them for
 # garbage again and again would be a sixth of the planning.
@@ -38,8 +40,11 @@ os.environ.update(
 if workflow.is_main_process and not runs.only_looks(sys.argv):
     try:
         runs.take_over(Path.cwd())
+        runs.require_writable(map(Path, ("results", "logs", ".snakemake")))
     except InputError as error:
         raise WorkflowError(str(error)) from None
+    except OSError as error:
+        raise WorkflowError(command.explain(error)) from None
 
 
 def read_front_door():
@@ -308,6 +313,20 @@ def show_recheck():
             f"To take up what was rewritten, and all that follows:\n  {line}",
             file=sys.stderr,
         )
+
+
+def show_trouble():
+    """Say what stops every run, where that is the cause, and that nothing is lost."""
+    if shutil.disk_usage(".").free < LITTLE_ROOM_MB * 1_000_000:
+        print(f"error: {command.NO_SPACE}", file=sys.stderr)
+    print(
+        "What was made is kept: once the cause above is mended, the same command goes on from it.",
+        file=sys.stderr,
+    )
+
+
+onerror:
+    show_trouble()
 
 
 onsuccess:
