@@ -14,7 +14,7 @@ PINS := $(shell cat requirements.txt | cksum | cut -d ' ' -f 1)
 DEV_PINS := $(shell cat requirements-dev.txt | cksum | cut -d ' ' -f 1)
 
 .PHONY: docs docs-pictures lungs-unet study-gmcae benchmark-gmcae probe benchmark-torch benchmark-memory \
-    benchmark-surprise chaos help env env-dev run run-real test test-slow gauntlet benchmark format clean
+    benchmark-surprise benchmark-scale chaos help env env-dev run run-real test test-slow gauntlet benchmark format clean
 
 help: ## Say what there is to type
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -100,6 +100,10 @@ benchmark-memory: env ## Two scans of 512 x 512 x 600 through every stage: the p
 benchmark-surprise: env ## Does the surprise map point at planted nodules? (30 minutes on 2 cores)
 	@$(BIN)/python -m benchmarks.surprise --scratch "$(SCRATCH)/surprise" \
 	    --output "$(SCRATCH)/surprise.md"
+
+benchmark-scale: env ## 200 digital patients through everything: where core time and disk go (45 minutes on 2 cores)
+	@$(BIN)/python -m benchmarks.scale --scratch "$(SCRATCH)/scale" --output "$(SCRATCH)/scale.md" \
+	    $(if $(PAGE),--page "$(PAGE)")
 
 docs-pictures: env ## Draw the pictures of docs/how-to/read-lung-pictures.md again, from digital patients
 	@$(BIN)/python -m tests.lung_pictures --output docs/how-to/lung-pictures

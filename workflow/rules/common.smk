@@ -129,6 +129,11 @@ def sheet_digest():
     return f"{stable_hash(repr(rows)):016x}"
 
 
+def kept(stage, output):
+    """Mark an output for removal after its last use where the configuration lists its stage."""
+    return temp(output) if stage in CONFIG["temp"] else output
+
+
 def dicom_folder(wildcards):
     """Return a patient's DICOM: the sheet's folder, or what the phantom stage makes."""
     if SAMPLE[wildcards.patient].dicom is None:
