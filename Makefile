@@ -9,6 +9,7 @@ FOLDER ?= .
 PROFILE ?=
 CANCEL ?=
 BIN := .venv/bin
+KILLS ?= 36
 READERS ?= $(BIN)/python
 PAGE ?=
 SCRATCH ?= runs/benchmark
@@ -16,8 +17,8 @@ PINS := $(shell cat requirements.txt | cksum | cut -d ' ' -f 1)
 DEV_PINS := $(shell cat requirements-dev.txt | cksum | cut -d ' ' -f 1)
 
 .PHONY: docs docs-pictures lungs-unet study-gmcae benchmark-gmcae probe benchmark-torch benchmark-memory \
-    benchmark-resources benchmark-surprise help env env-dev run run-real resume test test-slow test-cluster \
-    gauntlet benchmark format clean
+    benchmark-resources benchmark-scale benchmark-surprise chaos help env env-dev run run-real resume test \
+    test-slow test-cluster gauntlet benchmark format clean
 
 help: ## Say what there is to type
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -73,6 +74,9 @@ test-cluster: env-dev ## The workflow through a real SLURM, which it installs (a
 	@tests/cluster/install-slurm
 	@$(BIN)/python -m pytest -m cluster tests/cluster
 
+chaos: env-dev ## KILLS=36 times kill -9, in every stage of the tiny cohort; the results must be equal (an hour or two)
+	@$(BIN)/python -m tests.chaos --kills $(KILLS) --scratch "$(SCRATCH)/chaos-$(KILLS)"
+
 gauntlet: env-dev ## Score DICOM readers on the tests' situations: READERS=their/bin/python [PAGE=docs/gauntlet.md]
 	@$(BIN)/python -m benchmarks.gauntlet --python "$(READERS)" $(if $(PAGE),--output "$(PAGE)")
 
@@ -114,6 +118,10 @@ benchmark-resources: env ## What each stage takes by the size of the scan, besid
 benchmark-surprise: env ## Does the surprise map point at planted nodules? (30 minutes on 2 cores)
 	@$(BIN)/python -m benchmarks.surprise --scratch "$(SCRATCH)/surprise" \
 	    --output "$(SCRATCH)/surprise.md"
+
+benchmark-scale: env ## 200 digital patients through everything: where core time and disk go (45 minutes on 2 cores)
+	@$(BIN)/python -m benchmarks.scale --scratch "$(SCRATCH)/scale" --output "$(SCRATCH)/scale.md" \
+	    $(if $(PAGE),--page "$(PAGE)")
 
 docs-pictures: env ## Draw the pictures of docs/how-to/read-lung-pictures.md again, from digital patients
 	@$(BIN)/python -m tests.lung_pictures --output docs/how-to/lung-pictures

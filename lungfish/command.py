@@ -22,6 +22,7 @@ LIBRARIES = (
 """Those that NumPy, SimpleITK and TensorFlow read; Snakemake does not know the last three."""
 
 DONE, BUG, WRONG_INPUT, REFUSED = 0, 1, 2, 3
+NO_SPACE = "no space left on the disk: make room, then type the same command again"
 
 
 def parser(description: str | None, **paths: str) -> argparse.ArgumentParser:
@@ -56,7 +57,7 @@ def add_cohort_options(parser: argparse.ArgumentParser) -> None:
 def explain(error: OSError) -> str:
     """Return what the system refused, and what to do, in a sentence."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "no space left on the disk: make room, then type the same command again"
+        return NO_SPACE
     where = f": {error.filename}" if error.filename else ""
     return f"{error.strerror}{where}"
 
@@ -75,6 +76,15 @@ def set_threads(threads: int) -> None:
     os.environ.update(dict.fromkeys(LIBRARIES, str(threads)))
 
 
+def of_system(error: BaseException | None) -> OSError | None:
+    """Return what the system refused, also where a library wrapped it in words of its own."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno is not None:
+            return error
+        error = error.__cause__ or error.__context__
+    return None
+
+
 def run(main: Callable[[Sequence[str] | None], int]) -> None:
     """Run a script's ``main`` and exit: 0 done, 3 refused, 2 wrong input, 1 a bug's traceback."""
     bind_threads()
@@ -88,9 +98,10 @@ def run(main: Callable[[Sequence[str] | None], int]) -> None:
         print(f"error: {error}", file=sys.stderr)
         status = WRONG_INPUT
     except OSError as error:
-        if error.errno is None:  # not the system's word but a library's: a bug until known
+        found = of_system(error)
+        if found is None:  # not the system's word but a library's: a bug until known
             raise
-        print(f"error: {explain(error)}", file=sys.stderr)
+        print(f"error: {explain(found)}", file=sys.stderr)
         status = WRONG_INPUT
     if used := usage.measure():
         log.info(usage.in_words(used))

@@ -51,12 +51,13 @@ def _imports(path: Path) -> tuple[str, ...]:
     return tuple(sorted(name for name in names if name.split(".")[0] == PACKAGE))
 
 
-def _files(name: str, root: Path) -> list[Path]:
+@functools.cache
+def _files(name: str, root: Path) -> tuple[Path, ...]:
     """Return the files that importing a dotted name runs: its packages and itself."""
     parts = name.split(".")
     stems = [root.joinpath(*parts[:depth]) for depth in range(1, len(parts) + 1)]
     files = [path for stem in stems for path in (stem / "__init__.py", stem.with_suffix(".py"))]
-    return [path for path in files if path.is_file()]
+    return tuple(path for path in files if path.is_file())
 
 
 def code_digest(script: Path, root: Path) -> str:

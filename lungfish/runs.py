@@ -5,17 +5,21 @@ when it is killed with -9. Whoever then types the same command again should not 
 """
 
 import argparse
+import errno
+import fcntl
 import logging
 import os
 import shutil
 import socket
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import IO
 
 import psutil
 
 from lungfish import queues
 from lungfish.errors import InputError
+from lungfish.processes import MARK, end, is_alive, left_over
 from lungfish.records import Record, read_json, write_json
 
 log = logging.getLogger(__name__)
@@ -23,8 +27,9 @@ log = logging.getLogger(__name__)
 SCHEMA = "run/1"
 RECORD = Path(".snakemake/lungfish-run.json")
 LOCKS = Path(".snakemake/locks")
-MARK = "LUNGFISH_RUN"
-"""Environment variable that every command of a run inherits; it holds the working directory."""
+CLAIM = Path(".snakemake/lungfish-run.lock")
+_CLAIMS: list[IO[bytes]] = []
+"""Open as long as this process lives: closing the file would end its claim to the folder."""
 
 LOOKING = {
     "-n", "--dry-run", "--dryrun", "--unlock", "--lint", "--summary", "--detailed-summary", "-l",
@@ -62,9 +67,10 @@ def take_over(folder: Path, *, typed: Sequence[str] = (), on_cluster: bool = Fal
     Raises
     ------
     InputError
-        If another run lives here, if the one that left the locks ran on another machine, or if
-        jobs of a run that died are still in SLURM's queue.
+        If another run lives here, if the one that left the locks ran on another machine, if jobs
+        of a run that died are still in SLURM's queue, or if nothing can be written here.
     """
+    _claim(folder)
     owner = last(folder)
     dead = owner is not None and is_locked(folder)
     if owner and dead:
@@ -87,6 +93,59 @@ def _self(typed: Sequence[str], *, on_cluster: bool) -> Record:
         "slurm_job": os.getenv("SLURM_JOB_ID"), "on_cluster": on_cluster,
         "typed": list(typed), "typed_in": str(shell if at_shell else Path.cwd()),
     }  # fmt: skip
+
+
+def require_writable(folders: Iterable[Path]) -> None:
+    """Complain about folders that stand and cannot be written into, before any work is done.
+
+    Raises
+    ------
+    InputError
+        If the file system is read-only there, or this user may not write.
+    """
+    shut = [str(folder) for folder in folders if folder.is_dir() and not os.access(folder, os.W_OK)]
+    if shut:
+        raise InputError(
+            f"{', '.join(shut)}: expected a folder that can be written, found one that is "
+            "read-only or not yours: mount it for writing, change its owner, or choose another "
+            "place with --directory, then type the same command again"
+        )
+
+
+def _claim(folder: Path) -> None:
+    """Hold a lock of the kernel's, which ends with this process however it ends.
+
+    Two runs started within the same second both find no lock of Snakemake's yet; only one of them
+    gets this one.
+    """
+    lock, record = folder / CLAIM, folder / RECORD
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        claim = lock.open("ab")
+    except OSError as error:
+        raise InputError(
+            f"nothing can be written into this folder ({error.strerror}): choose another with "
+            "--directory, or make this one writable or some room in it, then type the same again"
+        ) from None
+    try:
+        fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        claim.close()
+        owner = read_json(record, SCHEMA) if record.is_file() else {}
+        raise _busy(owner) from None
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
+            raise
+        log.warning("this file system knows no locks: do not start two runs here at once")
+    _CLAIMS.append(claim)
+
+
+def _busy(owner: Record) -> InputError:
+    """Return the sentence for whoever comes second; the first may not have written its name yet."""
+    name = f" (process {owner['pid']})" if owner and is_alive(owner) else ""
+    return InputError(
+        f"another run{name} is working in this folder: wait for it to end, or stop it"
+    )
 
 
 def last(folder: Path) -> Record | None:
@@ -120,10 +179,7 @@ def make_sure_dead(owner: Record) -> None:
             f"run is dead, type python scripts/resume.py --dead {owner['host']} here"
         )
     if is_alive(owner):
-        raise InputError(
-            f"another run (process {owner['pid']}) is working in this folder: wait for it to end, "
-            "or stop it"
-        )
+        raise _busy(owner)
 
 
 def _refuse_doubles(folder: Path, owner: Record | None, *, needed: bool) -> None:
@@ -172,52 +228,3 @@ def unlock(folder: Path) -> None:
     """Remove Snakemake's locks; nobody may be working in the folder."""
     shutil.rmtree(folder / LOCKS)
     (folder / LOCKS).mkdir()
-
-
-def is_alive(owner: Record) -> bool:
-    """Say whether the recorded process still runs; a reused process number does not count."""
-    try:
-        process = psutil.Process(owner["pid"])
-        same = abs(process.create_time() - owner["started"]) < 1
-        return same and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
-def left_over(folder: Path, *, slurm_job: str | None = None) -> Iterable[psutil.Process]:
-    """Yield the commands that a run in a folder started on this machine and that outlived it.
-
-    Parameters
-    ----------
-    folder : Path
-        The run's working directory.
-    slurm_job : str, optional
-        The SLURM job that the run itself was. Commands of other SLURM jobs inherit its mark too,
-        but they are SLURM's to end.
-    """
-    own = {process.pid for process in (psutil.Process(), *psutil.Process().parents())}
-    for process in psutil.process_iter():
-        try:
-            found = process.environ()
-            marked = found.get(MARK) == str(folder.resolve())
-            if marked and found.get("SLURM_JOB_ID") == slurm_job and process.pid not in own:
-                yield process
-        except (psutil.AccessDenied, psutil.NoSuchProcess, psutil.ZombieProcess):
-            continue  # somebody else's, or gone meanwhile
-
-
-def end(processes: Sequence[psutil.Process], *, patience_s: float = 10.0) -> None:
-    """Ask processes to end, then make them; they write their results whole or not at all."""
-    for process in processes:
-        _signal(process, kill=False)
-    _, stubborn = psutil.wait_procs(processes, timeout=patience_s)
-    for process in stubborn:
-        _signal(process, kill=True)
-    psutil.wait_procs(stubborn, timeout=patience_s)
-
-
-def _signal(process: psutil.Process, *, kill: bool) -> None:
-    try:
-        process.kill() if kill else process.terminate()
-    except psutil.NoSuchProcess:
-        log.info("process %d had ended already", process.pid)

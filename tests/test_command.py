@@ -37,6 +37,23 @@ def test_status_and_sentence(capsys, error, status, line):
     assert capsys.readouterr().err == line
 
 
+def test_a_full_disk_is_known_in_a_librarys_words(capsys):
+    def main(argv):
+        try:
+            raise OSError(28, "No space left on device", "x")
+        except OSError as error:
+            raise OSError("With tag (7FE0,0010) got exception") from error  # as pydicom does
+
+    with pytest.raises(SystemExit, match="2"):
+        command.run(main)
+    assert capsys.readouterr().err == f"error: {command.NO_SPACE}\n"
+
+
+def test_a_librarys_own_error_keeps_its_traceback():
+    with pytest.raises(OSError, match="cannot identify image"):
+        command.run(raiser(OSError("cannot identify image")))
+
+
 def test_a_bug_keeps_its_traceback():
     with pytest.raises(ZeroDivisionError, match="bug"):
         command.run(raiser(ZeroDivisionError("bug")))

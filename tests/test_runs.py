@@ -9,18 +9,18 @@ import time
 import psutil
 import pytest
 
-from lungfish import runs
+from lungfish import processes, runs
 from lungfish.errors import InputError
 from lungfish.records import write_json
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    monkeypatch.delenv(runs.MARK, raising=False)
+    monkeypatch.delenv(processes.MARK, raising=False)
     (tmp_path / ".snakemake/locks").mkdir(parents=True)
     (tmp_path / ".snakemake/locks/0.input.lock").touch()
     yield tmp_path
-    os.environ.pop(runs.MARK, None)
+    os.environ.pop(processes.MARK, None)
 
 
 def own(folder, **changes):
@@ -34,7 +34,7 @@ def locks(folder):
 
 
 def test_a_dead_run_leaves_no_lock_and_no_command(folder):
-    environment = os.environ | {runs.MARK: str(folder.resolve())}
+    environment = os.environ | {processes.MARK: str(folder.resolve())}
     sleeper = subprocess.Popen(
         [sys.executable, "-c", "import time; time.sleep(60)"], env=environment
     )
@@ -84,14 +84,14 @@ def test_what_was_typed_is_kept_with_where_and_how(folder, monkeypatch):
 
 
 def test_commands_of_slurm_jobs_are_left_to_slurm(folder):
-    environment = os.environ | {runs.MARK: str(folder.resolve()), "SLURM_JOB_ID": "4711"}
+    environment = os.environ | {processes.MARK: str(folder.resolve()), "SLURM_JOB_ID": "4711"}
     sleeper = subprocess.Popen(
         [sys.executable, "-c", "import time; time.sleep(60)"], env=environment
     )
     try:
         time.sleep(0.2)
-        assert sleeper.pid not in {process.pid for process in runs.left_over(folder)}
-        found = {process.pid for process in runs.left_over(folder, slurm_job="4711")}
+        assert sleeper.pid not in {process.pid for process in processes.left_over(folder)}
+        found = {process.pid for process in processes.left_over(folder, slurm_job="4711")}
         assert sleeper.pid in found, "the run was itself that job"
     finally:
         sleeper.kill()

@@ -8,7 +8,7 @@ from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
 from lungfish.dicom.headers import read_headers
 from lungfish.dicom.pixels import read_hu
 from lungfish.dicom.plausibility import review, sample_counts
-from lungfish.errors import Refusal
+from lungfish.errors import InputError, Refusal
 from lungfish.index import Settings as IndexSettings
 from lungfish.index import index_folder
 from lungfish.volume import to_mm
@@ -200,12 +200,14 @@ def test_pixels_cut_since_the_index_are_refused(series, keep):
         build_volume(folder, record, settings=NATIVE)
 
 
-def test_a_vanished_file_is_noticed(series):
+def test_a_vanished_file_is_an_error_and_no_verdict_on_the_scan(series):
     folder = series.write()
     record = index_folder(folder, settings=IndexSettings())
     (folder / "0010.dcm").unlink()
-    with pytest.raises(Refusal, match=r"changed-since-index: file 10"):
+    with pytest.raises(InputError, match=r"1 of the 10 files .* are gone: bring them back"):
         build_volume(folder, record, settings=NATIVE)
+    series.write()
+    assert build_volume(folder, record, settings=NATIVE)[1]["status"] == "ok"
 
 
 def test_threads_give_the_same(series):

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from lungfish.records import read_table
+from tests import chaos
 from tests.conftest import SECRET
 from tests.workflow_runner import copy_clone, plan, planned_files, snakemake
 
@@ -256,3 +257,18 @@ def test_a_cohort_of_refused_patients_still_gets_its_pages(tiny, tmp_path):
         "CT slice in the folder (no file at all)"
         in (tmp_path / "run/results/report/index.html").read_text()
     )
+
+
+@pytest.mark.slow
+def test_large_files_may_go_after_their_last_use_and_the_rest_is_the_same(tiny, tmp_path):
+    clone, whole = tiny
+    run = tmp_path / "run"
+    trimmed = ("--config", "temp=[phantom,volumes,patches]")
+    found = snakemake(clone, run, *trimmed)
+    assert found.returncode == 0, found.stdout
+    large = re.compile(r"results/(phantom/.*/dicom/.*|volumes/.*\.nii\.gz|patches/.*\.h5)")
+    assert all(large.fullmatch(name) for name in chaos.differences(run, whole))
+    for pattern in ("phantom/*/dicom", "volumes/*.nii.gz", "patches/*.h5"):
+        assert list((whole / "results").glob(pattern))
+        assert not list((run / "results").glob(pattern))
+    assert plan(clone, run, *trimmed) == Counter()

@@ -2,7 +2,7 @@
 
 import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lungfish.dicom.headers import Header, headers_of
 from lungfish.dicom.pixels import Plane, Tally, read_hu
 from lungfish.dicom.sources import UNREADABLE_ZIP, Source, list_sources
-from lungfish.errors import Refusal
+from lungfish.errors import InputError, Refusal
 from lungfish.records import Record
 
 
@@ -68,6 +68,8 @@ def read_acquired(
     ------
     Refusal
         ``too-large``, ``changed-since-index`` or ``undecodable``.
+    InputError
+        If files are gone: that is no property of the scan, and they may come back.
     """
     geometry = index["geometry"]
     size = tuple(int(count) for count in geometry["size"])
@@ -80,7 +82,9 @@ def read_acquired(
         )
     way = _Way.of(np.array(geometry["affine"], np.float64))
     hu = np.empty([size[axis] for axis in way.axes], np.int16)
-    tallies = _read_planes(folder, index["slices"], way.as_acquired(hu), salt, threads)
+    sources = {source.number: source for source in list_sources(folder)}
+    _require_all(len(sources), len(index["files"]))
+    tallies = _read_planes(sources, index["slices"], way.as_acquired(hu), salt, threads)
     slice_axis = way.axes.index(0)
     places = None if geometry["regular"] else _along(geometry["places"], way.flipped[slice_axis])
     return Acquired(
@@ -141,10 +145,13 @@ class _Way:
 
 
 def _read_planes(
-    folder: Path, slices: Sequence[Record], planes: NDArray[np.int16], salt: str, threads: int
+    sources: Mapping[int, Source],
+    slices: Sequence[Record],
+    planes: NDArray[np.int16],
+    salt: str,
+    threads: int,
 ) -> list[Tally]:
     """Fill the planes of an acquired array, file by file."""
-    sources = {source.number: source for source in list_sources(folder)}
     by_file: dict[int, list[tuple[Record, Plane]]] = {}
     for entry, plane in zip(slices, planes, strict=True):
         by_file.setdefault(entry["file"], []).append((entry, plane))
@@ -186,6 +193,15 @@ def _is_same(header: Header, entry: Record, shape: tuple[int, ...], salt: str) -
         and [round(value, 4) for value in header.position_mm] == list(entry["position_mm"])
         and header.uid_hash(salt) == entry["uid_hash"]
     )
+
+
+def _require_all(found: int, indexed: int) -> None:
+    """Complain about fewer files than were indexed, such as behind a disk that fell away."""
+    if found < indexed:
+        raise InputError(
+            f"{indexed - found} of the {indexed} files that were indexed are gone: bring them back "
+            "and type the same command again, or go on without them by --forcerun index"
+        )
 
 
 def _changed(number: int) -> Refusal:

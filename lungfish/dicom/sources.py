@@ -1,6 +1,7 @@
 """The files of a folder or of a zip, numbered, and bounded reading from them."""
 
 import dataclasses
+import errno
 import functools
 import os
 import zipfile
@@ -9,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Protocol
+
+from lungfish.errors import InputError
 
 SNAKEMAKE_STAMP = ".snakemake_timestamp"
 """What Snakemake leaves in a folder that a rule made; counting it would shift the numbers."""
@@ -21,6 +24,11 @@ UNREADABLE_ZIP = (
     zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError, OSError,
     ValueError,
 )  # fmt: skip
+
+GONE = {
+    errno.ENOENT, errno.ESTALE, errno.ENOTCONN, errno.ENODEV, errno.ETIMEDOUT, errno.EHOSTDOWN,
+}  # fmt: skip
+"""What the system says of files that were listed and are there no more, or not for now."""
 
 
 class Stream(Protocol):
@@ -61,7 +69,22 @@ class Source:
         ------
         OSError, zipfile.BadZipFile
             As `UNREADABLE_ZIP` lists them.
+        InputError
+            If the file has gone since it was listed: no property of the scan, so no refusal.
         """
+        try:
+            with self._open() as stream:
+                yield stream
+        except OSError as error:
+            if error.errno not in GONE:
+                raise
+            raise InputError(
+                f"file {self.number} was there a moment ago and is gone ({error.strerror}): bring "
+                "it back and type the same command again"
+            ) from None
+
+    @contextmanager
+    def _open(self) -> Iterator[Stream]:
         if not self.member:
             with FileStream(self.path) as stream:
                 yield stream

@@ -1,8 +1,11 @@
 # Reads and checks the configuration and the sheet; names what the rules look up.
+import functools
+import gc
 import hashlib
 import json
 import os
 import shlex
+import shutil
 import sys
 import time
 
@@ -11,12 +14,18 @@ sys.path.insert(0, str(ROOT))
 
 from snakemake.exceptions import WorkflowError
 
-from lungfish import cohort, provenance, runs, samples
+from lungfish import cohort, command, provenance, runs, samples
 from lungfish.errors import InputError
 from lungfish.randomness import stable_hash
 from lungfish.records import read_table
 
 STARTED = time.time()
+LITTLE_ROOM_MB = 10  # a disk with less than this at the end of a failed run was full
+
+# The plan of a large cohort is millions of small objects that all stay: looking through them for
+# garbage again and again would be a sixth of the planning.
+gc.freeze()
+gc.set_threshold(100_000, 20, 100)
 
 # Commands find the library and their Python through the environment, and not by a path in a rule:
 # a path in a rule would rerun everything when the clone is moved.
@@ -33,8 +42,11 @@ if workflow.is_main_process and not runs.only_looks(sys.argv):
         runs.take_over(
             Path.cwd(), typed=sys.argv[1:], on_cluster=workflow.nodes is not None
         )
+        runs.require_writable(map(Path, ("results", "logs", ".snakemake")))
     except InputError as error:
         raise WorkflowError(str(error)) from None
+    except OSError as error:
+        raise WorkflowError(command.explain(error)) from None
 
 
 def read_front_door():
@@ -107,6 +119,7 @@ def settings(stage):
     return json.dumps(kept, sort_keys=True)
 
 
+@functools.cache
 def code(stage):
     """Return the digest of all the code that a stage runs."""
     return provenance.code_digest(ROOT / "scripts" / f"{stage}.py", ROOT)
@@ -116,6 +129,11 @@ def sheet_digest():
     """Return a digest of what the cohort reads in the sheet, wherever the sheet lies."""
     rows = sorted((sample.patient, sample.label, sample.split) for sample in SAMPLES)
     return f"{stable_hash(repr(rows)):016x}"
+
+
+def kept(stage, output):
+    """Mark an output for removal after its last use where the configuration lists its stage."""
+    return temp(output) if stage in CONFIG["temp"] else output
 
 
 def dicom_folder(wildcards):
@@ -292,6 +310,20 @@ def show_recheck():
             f"To take up what was rewritten, and all that follows:\n  {line}",
             file=sys.stderr,
         )
+
+
+def show_trouble():
+    """Say what stops every run, where that is the cause, and that nothing is lost."""
+    if shutil.disk_usage(".").free < LITTLE_ROOM_MB * 1_000_000:
+        print(f"error: {command.NO_SPACE}", file=sys.stderr)
+    print(
+        "What was made is kept: once the cause above is mended, the same command goes on from it.",
+        file=sys.stderr,
+    )
+
+
+onerror:
+    show_trouble()
 
 
 onsuccess:

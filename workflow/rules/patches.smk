@@ -5,7 +5,7 @@ rule patches:
         lungs="results/lungs/{patient}.nii.gz",
         record="results/lungs/{patient}.json",
     output:
-        store="results/patches/{patient}.h5",
+        store=kept("patches", "results/patches/{patient}.h5"),
     log:
         "logs/patches/{patient}.log",
     benchmark:

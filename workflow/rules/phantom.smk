@@ -1,7 +1,7 @@
 rule phantom:
     """Make the DICOM of one digital patient, and the truth beside it."""
     output:
-        dicom=directory("results/phantom/{patient}/dicom"),
+        dicom=kept("phantom", directory("results/phantom/{patient}/dicom")),
         truth=directory("results/phantom/{patient}/truth"),
     log:
         "logs/phantom/{patient}.log",

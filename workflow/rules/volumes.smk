@@ -9,7 +9,7 @@ rule volumes:
         index="results/index/{patient}.json",
     output:
         **({"filled": "results/volumes/{patient}.filled.nii.gz"} if MARKED else {}),
-        volume="results/volumes/{patient}.nii.gz",
+        volume=kept("volumes", "results/volumes/{patient}.nii.gz"),
         record="results/volumes/{patient}.json",
     log:
         "logs/volumes/{patient}.log",
