@@ -76,29 +76,39 @@ def ordinary():
     subprocess.run(["userdel", USER], check=True)
 
 
-def readable_python(user, place):
-    """Return a Python with our packages that another user may run; None where there is none.
-
-    The one that runs the tests may lie in a closed home; then the system's of the same version
-    reads the same packages.
-    """
-    probe = ["-c", "import snakemake, lungfish"]
-    system = Path("/usr/bin") / f"python3.{sys.version_info.minor}"
-    packages = next(path for path in sys.path if path.endswith("site-packages"))
-    for candidate in (Path(sys.executable), system):
-        if candidate == system and system.exists():
-            made = [system, "-m", "venv", "--without-pip", place / "python"]
-            subprocess.run(made, check=True, capture_output=True)
-            (folder,) = (place / "python/lib").glob("python3*/site-packages")
-            (folder / "shared.pth").write_text(f"{packages}\n{CLONE}\n")
-            candidate = place / "python/bin/python"
+def works_for(user, python):
+    """Say whether another user may run a Python and import what we need."""
+    try:
         tried = subprocess.run(
-            [candidate, *probe], user=user.pw_uid, group=user.pw_gid, extra_groups=[],
-            cwd="/", env={"PATH": os.environ["PATH"]}, capture_output=True,
+            [python, "-c", "import snakemake, lungfish"], capture_output=True, cwd="/",
+            user=user.pw_uid, group=user.pw_gid, extra_groups=[],
+            env={"PATH": os.environ["PATH"]},
         )  # fmt: skip
-        if tried.returncode == 0:
-            return candidate
-    return None
+    except PermissionError:
+        return False
+    return tried.returncode == 0
+
+
+def system_python(place):
+    """Return a Python of the system, of our version, that reads our packages; None without one."""
+    system = Path("/usr/bin") / f"python3.{sys.version_info.minor}"
+    if not system.exists():
+        return None
+    made = [system, "-m", "venv", "--without-pip", place / "python"]
+    subprocess.run(made, check=True, capture_output=True)
+    (folder,) = (place / "python/lib").glob("python3*/site-packages")
+    packages = next(path for path in sys.path if path.endswith("site-packages"))
+    (folder / "shared.pth").write_text(f"{packages}\n{CLONE}\n")
+    return place / "python/bin/python"
+
+
+def readable_python(user, place):
+    """Return a Python that another user may run; the one of the tests may lie in a closed home."""
+    ours = Path(sys.executable)
+    if works_for(user, ours):
+        return ours
+    other = system_python(place)
+    return other if other and works_for(user, other) else None
 
 
 @pytest.mark.slow
