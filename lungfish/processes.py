@@ -1,7 +1,6 @@
 """The processes of a run on this machine: whether it lives, what outlived it, and ending that."""
 
 import logging
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 

@@ -7,11 +7,11 @@ import pytest
 
 # From the ground up; a module may import from its own room and from rooms above it in this list.
 ROOMS = (
-    "errors", "records", "randomness", "provenance", "settings", "usage", "command", "queues", "processes",
-    "runs", "machine", "resources", "samples", "patients", "intensity", "volume", "resampling",
-    "nifti", "stores", "symmetry", "phantom", "dicom", "index", "volumes", "lungs", "patches",
-    "cohort", "gmcae", "features", "classifier", "evaluation", "model", "predict", "report",
-    "survey", "benchmarks", "recheck", "segments",
+    "errors", "records", "randomness", "provenance", "settings", "usage", "command", "queues",
+    "processes", "runs", "machine", "resources", "samples", "patients", "intensity", "volume",
+    "resampling", "nifti", "stores", "symmetry", "phantom", "dicom", "index", "volumes",
+    "lungs", "patches", "cohort", "gmcae", "features", "classifier", "evaluation", "model",
+    "predict", "report", "survey", "benchmarks", "recheck", "segments",
 )  # fmt: skip
 KERAS = {"gmcae", "features", "classifier", "model", "predict"}
 FOUNDATION = {

@@ -79,23 +79,14 @@ def test_what_was_typed_is_kept_with_where_and_how(folder, monkeypatch):
     found = runs.last(folder)
     assert found["typed"] == ["--directory", folder.name, "--cores", "2"]
     assert found["typed_in"] == str(folder.parent)
+
+
+def test_the_folder_of_another_shell_is_not_taken_for_where_it_was_typed(folder, monkeypatch):
+    locks(folder)[0].unlink()
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("PWD", str(folder.parent))
     runs.take_over(folder, typed=["--cores", "2"], on_cluster=True)
-    assert runs.last(folder)["typed_in"] == str(folder), "a PWD that is another shell's"
-
-
-def test_commands_of_slurm_jobs_are_left_to_slurm(folder):
-    environment = os.environ | {processes.MARK: str(folder.resolve()), "SLURM_JOB_ID": "4711"}
-    sleeper = subprocess.Popen(
-        [sys.executable, "-c", "import time; time.sleep(60)"], env=environment
-    )
-    try:
-        time.sleep(0.2)
-        assert sleeper.pid not in {process.pid for process in processes.left_over(folder)}
-        found = {process.pid for process in processes.left_over(folder, slurm_job="4711")}
-        assert sleeper.pid in found, "the run was itself that job"
-    finally:
-        sleeper.kill()
-        sleeper.wait()
+    assert runs.last(folder)["typed_in"] == str(folder)
 
 
 def test_a_run_on_a_cluster_is_not_taken_up_where_its_jobs_cannot_be_looked_for(
