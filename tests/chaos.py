@@ -37,8 +37,8 @@ SEED = 20171009
 class Kill:
     """One kill: which stage was meant, when, and what was at work when it fell.
 
-    `age_s` are the seconds that the oldest command of the stage had run; `hit` is false where the
-    stage was over before its moment came, so that the kill does not count for it.
+    `age_s` are the seconds that the oldest command of the stage had run, at most; `hit` is false
+    where the stage was over before its moment came, so that the kill does not count for it.
     """
 
     stage: str
@@ -70,7 +70,7 @@ def kill_in(clone, run, stage, *, group, moment_s, arguments=()) -> Kill:
     Where the stage is over before, the run is killed then, and the kill says that it was no hit.
     """
     later = set(STAGES[max(STAGES.index("gmcae"), STAGES.index(stage) + 1) :])
-    seen = False
+    longest_s = -1.0
     with (run / "terminal.txt").open("a") as terminal:
         process = psutil.Popen(
             command(clone, run, *arguments), env=environment(), start_new_session=True,
@@ -79,10 +79,10 @@ def kill_in(clone, run, stage, *, group, moment_s, arguments=()) -> Kill:
         since = time.time()
         while True:
             ages, ended = at_work(process), process.poll() is not None
-            over = seen and stage not in ages and (ended or later & set(ages))
-            if ages.get(stage, -1.0) >= moment_s or over:
+            over = longest_s >= 0 and stage not in ages and (ended or later & set(ages))
+            longest_s = max(longest_s, ages.get(stage, -1.0))
+            if over or ages.get(stage, -1.0) >= moment_s:
                 break
-            seen = seen or stage in ages
             text = (run / "terminal.txt").read_text()[-4000:]
             assert not ended, f"the run ended before {stage} began: {text}"
             assert time.time() - since < PATIENCE_S, f"{stage} never began: {text}"
@@ -90,7 +90,7 @@ def kill_in(clone, run, stage, *, group, moment_s, arguments=()) -> Kill:
         if not ended:
             os.killpg(process.pid, signal.SIGKILL) if group else process.kill()
         process.wait()
-    return Kill(stage, group, ages.get(stage, 0.0), tuple(sorted(ages)))
+    return Kill(stage, group, longest_s, tuple(sorted(ages)))
 
 
 def datasets(source) -> dict[str, np.ndarray]:
@@ -174,7 +174,7 @@ def kill_until_hit(clone, run, stage, *, group, moment_s) -> list[Kill]:
     """Kill in a stage; where it was over too early, force it again and kill sooner."""
     found = [kill_in(clone, run, stage, group=group, moment_s=moment_s)]
     while not found[-1].hit:
-        moment_s /= 2
+        moment_s = min(moment_s, found[-1].age_s) / 2
         forced = ("--forcerun", stage)
         found.append(kill_in(clone, run, stage, group=group, moment_s=moment_s, arguments=forced))
     return found

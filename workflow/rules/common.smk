@@ -3,6 +3,7 @@ import functools
 import gc
 import hashlib
 import json
+import logging
 import os
 import shlex
 import shutil
@@ -26,6 +27,9 @@ LITTLE_ROOM_MB = 10  # a disk with less than this at the end of a failed run was
 # garbage again and again would be a sixth of the planning.
 gc.freeze()
 gc.set_threshold(100_000, 20, 100)
+
+# On a full disk Snakemake's own log file fails at every line: not one traceback for each.
+logging.raiseExceptions = False
 
 # Commands find the library and their Python through the environment, and not by a path in a rule:
 # a path in a rule would rerun everything when the clone is moved.
@@ -316,6 +320,13 @@ def show_trouble():
     """Say what stops every run, where that is the cause, and that nothing is lost."""
     if shutil.disk_usage(".").free < LITTLE_ROOM_MB * 1_000_000:
         print(f"error: {command.NO_SPACE}", file=sys.stderr)
+    for sample in SAMPLES:
+        if sample.dicom is not None and not samples.is_scan(sample.dicom):
+            print(
+                f"error: the scan of patient {sample.patient} is gone: bring its folder or zip "
+                "back, or take its row out of the sheet",
+                file=sys.stderr,
+            )
     print(
         "What was made is kept: once the cause above is mended, the same command goes on from it.",
         file=sys.stderr,
