@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.chaos import differences
 from tests.cluster.slurm_runner import arguments, finish, is_root, start
-from tests.test_kills import assert_equal_results
 from tests.workflow_runner import CLONE, copy_clone, snakemake
 
 pytestmark = pytest.mark.cluster
@@ -22,7 +22,7 @@ def test_the_tiny_cohort_through_slurm_without_accounting(tiny, slurm, open_plac
     clone, undisturbed = tiny
     folder = open_place / "tiny"
     finish(start(slurm, clone, folder, "slurm-no-accounting"), folder)
-    assert_equal_results(folder, undisturbed)
+    assert not differences(folder, undisturbed)
     jobs = slurm.submitted(folder)
     assert max(jobs.values()) == 1, jobs
     bundles = [what for what in jobs if "lungs" in what and "patches" in what]
@@ -35,7 +35,7 @@ def test_the_tiny_cohort_through_a_generic_submit_command(tiny, slurm, open_plac
     clone, undisturbed = tiny
     folder = open_place / "generic"
     finish(start(slurm, clone, folder, "generic"), folder)
-    assert_equal_results(folder, undisturbed)
+    assert not differences(folder, undisturbed)
     assert set(slurm.submitted(folder).values()) == {1}
 
 
@@ -45,7 +45,7 @@ def test_the_tiny_cohort_through_slurm_with_accounting(tiny, slurm_with_accounti
     clone, undisturbed = tiny
     folder = open_place / "accounted"
     finish(start(slurm_with_accounting, clone, folder, "slurm"), folder)
-    assert_equal_results(folder, undisturbed)
+    assert not differences(folder, undisturbed)
     states = slurm_with_accounting.ask("sacct", "-X", "-n", "-P", "-o", "State").split()
     assert set(states) == {"COMPLETED"}
     (table,) = (folder / "logs/slurm").glob("*.csv")
@@ -61,7 +61,7 @@ def test_the_embedded_cohort_through_slurm(slurm, open_place):
     assert found.returncode == 0, found.stdout
     more = ("--configfile", str(clone / "config/config.yaml"))
     finish(start(slurm, clone, folder, "slurm-no-accounting", *more), folder, patience_s=7200)
-    assert_equal_results(folder, local)
+    assert not differences(folder, local)
 
 
 @pytest.fixture
@@ -130,7 +130,7 @@ def test_an_ordinary_user_gets_the_same_results(tiny, slurm, open_place, ordinar
     assert done.returncode == 0, done.stdout[-6000:]
     owners = {path.owner() for path in (folder / "results").rglob("*.json")}
     assert owners == {USER}
-    assert_equal_results(folder, tiny[1])
+    assert not differences(folder, tiny[1])
 
 
 @pytest.mark.slow

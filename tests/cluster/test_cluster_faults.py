@@ -7,8 +7,8 @@ import signal
 import psutil
 import pytest
 
+from tests.chaos import differences
 from tests.cluster.slurm_runner import finish, start, wait_for
-from tests.test_kills import assert_equal_results
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 pytest.importorskip("snakemake_executor_plugin_slurm")
@@ -37,7 +37,7 @@ def test_a_cancelled_bundle_is_done_again(tiny, slurm, open_place):
     process = start(slurm, clone, folder, PROFILE)
     slurm.ask("scancel", slurm.running(folder, "lungs"))
     finish(process, folder)
-    assert_equal_results(folder, undisturbed)
+    assert not differences(folder, undisturbed)
     assert states(slurm, folder, "lungs") == ["CANCELLED", "COMPLETED"]
 
 
@@ -46,7 +46,7 @@ def test_a_job_over_its_memory_is_done_again_with_more(tiny, slurm, model_missin
     # TensorFlow alone takes more than the 350 MB of the first attempt; the second has 3,150.
     more = ("--set-resources", "model:mem_mb=350 + 2800 * (attempt - 1)")
     finish(start(slurm, clone, model_missing, PROFILE, *more), model_missing)
-    assert_equal_results(model_missing, undisturbed)
+    assert not differences(model_missing, undisturbed)
     assert states(slurm, model_missing, "rule_model") == ["FAILED", "COMPLETED"]
     logs = (model_missing / ".snakemake/slurm_logs/rule_model").rglob("*.log")
     assert any("exceeded memory limit" in path.read_text() for path in logs)
@@ -80,7 +80,7 @@ def test_a_job_over_its_time_is_done_again_with_more(tiny, slurm, model_missing)
     if pid := process_of("evaluation.py", number):
         os.kill(pid, signal.SIGSTOP)
     finish(process, model_missing)
-    assert_equal_results(model_missing, undisturbed)
+    assert not differences(model_missing, undisturbed)
     assert states(slurm, model_missing, "rule_evaluation") == ["TIMEOUT", "COMPLETED"]
 
 
@@ -97,5 +97,5 @@ def test_a_drained_node_holds_the_run_up_and_no_more(tiny, slurm, model_missing)
     finally:
         slurm.ask("scontrol", "update", "nodename=localhost", "state=resume")
     finish(process, model_missing)
-    assert_equal_results(model_missing, undisturbed)
+    assert not differences(model_missing, undisturbed)
     assert set(slurm.submitted(model_missing).values()) == {1}

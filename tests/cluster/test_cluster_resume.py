@@ -4,8 +4,8 @@ import signal
 
 import pytest
 
+from tests.chaos import differences
 from tests.cluster.slurm_runner import resume, start, wait_for
-from tests.test_kills import assert_equal_results
 from tests.workflow_runner import CLONE
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
@@ -41,7 +41,7 @@ def test_jobs_of_a_dead_run_are_waited_for(tiny, slurm, open_place, profile):
     done = resume(slurm, folder, "--profile", profile)
     assert done.returncode == 0, done.stdout[-6000:]
     assert f"waiting for 1 job (1 running): {number}" in done.stdout
-    assert_equal_results(folder, tiny[1])
+    assert not differences(folder, tiny[1])
     assert set(slurm.submitted(folder).values()) == {1}, "no work was handed in twice"
 
 
@@ -52,7 +52,7 @@ def test_jobs_of_a_dead_run_are_cancelled_on_request(tiny, slurm, open_place):
     assert_refused(slurm, folder, "slurm-no-accounting", number)
     done = resume(slurm, folder, "--cancel")
     assert done.returncode == 0, done.stdout[-6000:]
-    assert_equal_results(folder, tiny[1])
+    assert not differences(folder, tiny[1])
     states = {job[0]: job[1] for job in slurm.jobs(folder)}
     assert states.pop(number) == "CANCELLED"
     assert set(states.values()) == {"COMPLETED"}
