@@ -67,7 +67,8 @@ def at_work(process: psutil.Process) -> dict[str, float]:
 def kill_in(clone, run, stage, *, group, moment_s, arguments=()) -> Kill:
     """Start a run and kill it with -9 when a command of the stage has worked for `moment_s`.
 
-    Where the stage is over before, the run is killed then, and the kill says that it was no hit.
+    Where the stage is over before, the run is killed then, and the kill says that it was no hit; so
+    it does of a run that ended well because a left-over command had done the stage already.
     """
     later = set(STAGES[max(STAGES.index("gmcae"), STAGES.index(stage) + 1) :])
     longest_s = -1.0
@@ -84,7 +85,9 @@ def kill_in(clone, run, stage, *, group, moment_s, arguments=()) -> Kill:
             if over or ages.get(stage, -1.0) >= moment_s:
                 break
             text = (run / "terminal.txt").read_text()[-4000:]
-            assert not ended, f"the run ended before {stage} began: {text}"
+            assert not process.poll(), f"the run failed before {stage} began: {text}"
+            if ended:
+                break
             assert time.time() - since < PATIENCE_S, f"{stage} never began: {text}"
             time.sleep(0.02)
         if not ended:
@@ -174,7 +177,7 @@ def kill_until_hit(clone, run, stage, *, group, moment_s) -> list[Kill]:
     """Kill in a stage; where it was over too early, force it again and kill sooner."""
     found = [kill_in(clone, run, stage, group=group, moment_s=moment_s)]
     while not found[-1].hit:
-        moment_s = min(moment_s, found[-1].age_s) / 2
+        moment_s = min(moment_s, abs(found[-1].age_s)) / 2
         forced = ("--forcerun", stage)
         found.append(kill_in(clone, run, stage, group=group, moment_s=moment_s, arguments=forced))
     return found
