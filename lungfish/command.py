@@ -1,6 +1,7 @@
 """What every script shares: its options, its threads, its log format and its exit status."""
 
 import argparse
+import contextlib
 import errno
 import logging
 import os
@@ -92,17 +93,23 @@ def run(main: Callable[[Sequence[str] | None], int]) -> None:
     try:
         status = main(None)
     except Refusal as refusal:
-        print(f"refused ({refusal.code}): {refusal.reason}", file=sys.stderr)
+        _say(f"refused ({refusal.code}): {refusal.reason}")
         status = REFUSED
     except (InputError, LungfishError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        _say(f"error: {error}")
         status = WRONG_INPUT
     except OSError as error:
         found = of_system(error)
         if found is None:  # not the system's word but a library's: a bug until known
             raise
-        print(f"error: {explain(found)}", file=sys.stderr)
+        _say(f"error: {explain(found)}")
         status = WRONG_INPUT
     if used := usage.measure():
         log.info(usage.in_words(used))
     sys.exit(status)
+
+
+def _say(text: str) -> None:
+    """Tell a person; on a full disk the log takes no more, and the exit status must do."""
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr)

@@ -51,14 +51,19 @@ class Kill:
         return self.stage in self.at_work
 
 
-def at_work(process: psutil.Process) -> dict[str, float]:
-    """Return the scripts that a run's commands execute, and the age in seconds of each."""
+def at_work(process: psutil.Process, first_seen_s: dict[int, float]) -> dict[str, float]:
+    """Return the scripts that a run's commands execute, and the age in seconds of each.
+
+    Ages count from the first look at a process: the system knows its start to a second only.
+    """
     ages: dict[str, float] = {}
     for child in process.children(recursive=True):
         try:
             script = re.search(r"/scripts/(\w+)\.py$", [*child.cmdline(), "", ""][1])
             if script:
-                ages[script[1]] = max(ages.get(script[1], 0.0), time.time() - child.create_time())
+                now_s = time.monotonic()
+                age_s = now_s - first_seen_s.setdefault(child.pid, now_s)
+                ages[script[1]] = max(ages.get(script[1], 0.0), age_s)
         except psutil.Error:
             continue  # it has just ended
     return ages
@@ -67,10 +72,11 @@ def at_work(process: psutil.Process) -> dict[str, float]:
 def kill_in(clone, run, stage, *, group, moment_s, arguments=()) -> Kill:
     """Start a run and kill it with -9 when a command of the stage has worked for `moment_s`.
 
-    Where the stage is over before, the run is killed then, and the kill says that it was no hit.
+    Where the stage is over before, the run is killed then, and the kill says that it was no hit; so
+    it does of a run that ended well because a left-over command had done the stage already.
     """
     later = set(STAGES[max(STAGES.index("gmcae"), STAGES.index(stage) + 1) :])
-    longest_s = -1.0
+    longest_s, first_seen_s = -1.0, {}
     with (run / "terminal.txt").open("a") as terminal:
         process = psutil.Popen(
             command(clone, run, *arguments), env=environment(), start_new_session=True,
@@ -78,13 +84,15 @@ def kill_in(clone, run, stage, *, group, moment_s, arguments=()) -> Kill:
         )  # fmt: skip
         since = time.time()
         while True:
-            ages, ended = at_work(process), process.poll() is not None
+            ages, ended = at_work(process, first_seen_s), process.poll() is not None
             over = longest_s >= 0 and stage not in ages and (ended or later & set(ages))
             longest_s = max(longest_s, ages.get(stage, -1.0))
             if over or ages.get(stage, -1.0) >= moment_s:
                 break
             text = (run / "terminal.txt").read_text()[-4000:]
-            assert not ended, f"the run ended before {stage} began: {text}"
+            assert not process.poll(), f"the run failed before {stage} began: {text}"
+            if ended:
+                break
             assert time.time() - since < PATIENCE_S, f"{stage} never began: {text}"
             time.sleep(0.02)
         if not ended:
@@ -174,7 +182,7 @@ def kill_until_hit(clone, run, stage, *, group, moment_s) -> list[Kill]:
     """Kill in a stage; where it was over too early, force it again and kill sooner."""
     found = [kill_in(clone, run, stage, group=group, moment_s=moment_s)]
     while not found[-1].hit:
-        moment_s = min(moment_s, found[-1].age_s) / 2
+        moment_s = min(moment_s, abs(found[-1].age_s)) / 2
         forced = ("--forcerun", stage)
         found.append(kill_in(clone, run, stage, group=group, moment_s=moment_s, arguments=forced))
     return found

@@ -219,8 +219,9 @@ def test_what_vanishes_during_the_run_is_named_and_no_verdict_on_the_scan(scans,
     assert process.returncode != 0
     assert re.search(r"^error: .* gone", text, re.M), text
     assert "Traceback" not in text
-    for other in ("a", "c"):
-        assert (tmp_path / f"results/patches/{other}.h5").is_file(), "the others go on"
+    if what.endswith(".dcm"):  # for a folder that is gone Snakemake itself stops, at once
+        for other in ("a", "c"):
+            assert (tmp_path / f"results/patches/{other}.h5").is_file(), "the others go on"
     assert not (tmp_path / "results/volumes/b.json").exists()
     found = go_on(clone, place, tmp_path)
     assert found.returncode == 0, found.stdout

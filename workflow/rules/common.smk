@@ -1,4 +1,5 @@
 # Reads and checks the configuration and the sheet; names what the rules look up.
+import atexit
 import functools
 import gc
 import hashlib
@@ -333,10 +334,12 @@ def show_trouble():
     )
 
 
-onerror:
-    show_trouble()
+onstart:
+    # Not `onerror`, which Snakemake passes over where it stops for an input that is gone.
+    atexit.register(show_trouble)
 
 
 onsuccess:
+    atexit.unregister(show_trouble)
     show_summary()
     show_recheck()
