@@ -21,6 +21,8 @@ def folder(tmp_path, monkeypatch):
     (tmp_path / ".snakemake/locks/0.input.lock").touch()
     yield tmp_path
     os.environ.pop(processes.MARK, None)
+    while runs._CLAIMS:  # of a process that ends, the kernel closes them
+        runs._CLAIMS.pop().close()
 
 
 def own(folder, **changes):

@@ -335,7 +335,7 @@ def rewrite_pixels(folder):
 CHANGED = {
     "the folder is gone": (shutil.rmtree, "source-missing", "not where it was"),
     "a file is gone": (
-        lambda folder: (folder / "0010.dcm").unlink(), "changed-since-index", "file 10",
+        lambda folder: (folder / "0010.dcm").unlink(), "source-missing", "1 of the 10 files",
     ),
     "pixels changed": (rewrite_pixels, "changed-since-volumes", "not those that the mask"),
 }  # fmt: skip

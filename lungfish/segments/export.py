@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungfish import volumes
-from lungfish.errors import Refusal
+from lungfish.errors import InputError, Refusal
 from lungfish.records import Record, require_ok
 from lungfish.resampling.masks import SliceGrid, to_slices
 from lungfish.segments.dataset import build, write
@@ -56,14 +56,18 @@ def export_patient(
     Raises
     ------
     Refusal
-        That of an earlier stage; ``changed-since-index`` or ``changed-since-volumes`` where the
-        files are not those that the mask was made from; as `read_source` and `build`.
+        That of an earlier stage; ``source-missing`` where the scan or some of it is gone;
+        ``changed-since-index`` or ``changed-since-volumes`` where the files are not those that the
+        mask was made from; as `read_source` and `build`.
     """
     require_ok(stages["lungs"])
     index = stages["index"]
     if not folder.exists():
         raise Refusal("source-missing", "the scan is not where it was: correct the sheet's row")
-    found = volumes.acquired_digest(folder, index, settings=settings, salt=salt)
+    try:
+        found = volumes.acquired_digest(folder, index, settings=settings, salt=salt)
+    except InputError as error:  # files are gone: no reason to keep the other patients waiting
+        raise Refusal("source-missing", str(error)) from None
     if found != stages["volumes"]["content_hash"]:
         raise Refusal(
             "changed-since-volumes",
