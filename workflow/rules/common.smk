@@ -21,7 +21,7 @@ from lungfish.errors import InputError
 from lungfish.randomness import stable_hash
 from lungfish.records import read_table
 
-STARTED = time.time()
+STARTED, FOLDER = time.time(), Path.cwd()
 LITTLE_ROOM_MB = 10  # a disk with less than this at the end of a failed run was full
 
 # The plan of a large cohort is millions of small objects that all stay: looking through them for
@@ -319,7 +319,8 @@ def show_recheck():
 
 def show_trouble():
     """Say what stops every run, where that is the cause, and that nothing is lost."""
-    if shutil.disk_usage(".").free < LITTLE_ROOM_MB * 1_000_000:
+    os.chdir(FOLDER)  # from where Snakemake has gone back by now
+    if shutil.disk_usage(FOLDER).free < LITTLE_ROOM_MB * 1_000_000:
         print(f"error: {command.NO_SPACE}", file=sys.stderr)
     for sample in SAMPLES:
         if sample.dicom is not None and not samples.is_scan(sample.dicom):
