@@ -86,8 +86,8 @@ COHORT = (
         "not trained on, where there are two or more. Well: both curves fall and flatten. If the "
         "validation curve rises while the training curve falls, it learns by heart; if both still "
         "fall at the end, it was stopped early; a curve that jumps or ends suddenly means that "
-        "training went wrong. A dotted line is a rival on the same patches, told a code as the "
-        "autoencoder is: to stay above it is to have learned less than that.",
+        "training went wrong. A dotted line is a rival on the same patches, beside the loss only "
+        "one that is told a code as the autoencoder is: to stay above it is to have learned less.",
         gmcae_view.view_training,
     ),
     Section(
