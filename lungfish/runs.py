@@ -118,7 +118,7 @@ def _claim(folder: Path) -> None:
     Two runs started within the same second both find no lock of Snakemake's yet; only one of them
     gets this one.
     """
-    lock, record = folder / CLAIM, folder / RECORD
+    lock = folder / CLAIM
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
         claim = lock.open("ab")
@@ -131,8 +131,7 @@ def _claim(folder: Path) -> None:
         fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         claim.close()
-        owner = read_json(record, SCHEMA) if record.is_file() else {}
-        raise _busy(owner) from None
+        raise _busy(last(folder)) from None
     except OSError as error:
         if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
             raise
@@ -140,7 +139,7 @@ def _claim(folder: Path) -> None:
     _CLAIMS.append(claim)
 
 
-def _busy(owner: Record) -> InputError:
+def _busy(owner: Record | None) -> InputError:
     """Return the sentence for whoever comes second; the first may not have written its name yet."""
     name = f" (process {owner['pid']})" if owner and is_alive(owner) else ""
     return InputError(
