@@ -15,7 +15,6 @@ import numpy as np
 import SimpleITK as sitk
 from isal import isal_zlib
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 
 from lungfish.errors import InputError, Refusal
 from lungfish.records import atomic
@@ -138,6 +137,8 @@ def _quaternion(ras: NDArray[np.float64]) -> tuple[tuple[float, float, float], f
         raise ValueError("affine: expected axes at right angles, found a sheared grid")
     handedness = 1.0 if np.linalg.det(directions) > 0 else -1.0
     directions[:, 2] *= handedness
+    from scipy.spatial.transform import Rotation  # a fifth of a second, and only writers need it
+
     x, y, z = Rotation.from_matrix(directions).as_quat(canonical=True)[:3]
     return (float(x), float(y), float(z)), handedness
 
