@@ -2,11 +2,10 @@
 
 Every command of a stage reports the CPU seconds of all its processes when its shell ends (bash's
 `times`), which is exact where Snakemake's own benchmark files sample. What Python's start and the
-imports take is measured beside it, script by script, and taken off.
+imports take is measured after the run, for what each script imported in it, and taken off.
 """
 
 import argparse
-import ast
 import collections
 import dataclasses
 import json
@@ -16,14 +15,14 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from benchmarks import measure, pages
-from lungfish import provenance
+from lungfish import command
 from lungfish.records import read_table
 
 PATIENTS, MATRIX, SLICES, SLICE_MM = 200, 192, 100, 3.0
@@ -42,6 +41,22 @@ BELONGS = {"patch_counts": "cohort"}
 # Bash reads this file before each command and writes, when it ends, what it and its children took.
 AT_THE_END = """\
 trap '{ printf "%s\\n" "$BASH_EXECUTION_STRING"; times; } > "$LUNGFISH_TIMES/$$-$RANDOM"' EXIT
+"""
+# Each Python that starts reads this file, and writes at its end what it imported, in order.
+WHAT_WAS_IMPORTED = """\
+import atexit, os, pathlib, sys
+def write():
+    script = pathlib.Path(getattr(sys.modules["__main__"], "__file__", None) or "none").stem
+    path = pathlib.Path(os.environ["LUNGFISH_TIMES"], "..", "imports", script + ".txt")
+    path.write_text(" ".join(name for name in sys.modules if not name.startswith("__m")))
+atexit.register(write)
+"""
+# Modules that a package made itself, and no file has, cannot be imported.
+IMPORT_AGAIN = """\
+import contextlib, importlib, pathlib, sys
+for name in pathlib.Path(sys.argv[1]).read_text().split():
+    with contextlib.suppress(ImportError):
+        importlib.import_module(name)
 """
 
 
@@ -74,6 +89,8 @@ def prepare(scratch: Path, patients: int) -> None:
     (scratch / "samples.tsv").write_text("\n".join(["patient\tdicom\tlabel", *rows]) + "\n")
     (scratch / "config.yaml").write_text(yaml.safe_dump(configuration(patients)))
     (scratch / "at_the_end.sh").write_text(AT_THE_END)
+    (scratch / "imports").mkdir()
+    (scratch / "imports/sitecustomize.py").write_text(WHAT_WAS_IMPORTED)
 
 
 def snakemake(scratch: Path, cores: int, *words: str) -> tuple[float, float, int]:
@@ -86,6 +103,7 @@ def snakemake(scratch: Path, cores: int, *words: str) -> tuple[float, float, int
         "LC_ALL": "C.UTF-8",
         "BASH_ENV": str(scratch / "at_the_end.sh"),
         "LUNGFISH_TIMES": str(scratch / "times"),
+        "PYTHONPATH": str(scratch / "imports"),
     }
     before, since = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     with (scratch / "terminal.txt").open("a") as terminal:
@@ -119,32 +137,19 @@ def cpu_of(text: str) -> float:
     )
 
 
-def start_s(script: str) -> float:
-    """Return the CPU seconds of Python's start and of all that a script or its modules import.
-
-    Imports that only some settings need are counted too, so that the work is never overstated.
-    """
-    path = measure.ROOT / "scripts" / f"{script}.py"
-    names = sorted({name for file in provenance.import_closure(path, measure.ROOT)
-                    for name in imported(file)})  # fmt: skip
-    lines = [f"try: import {name}\nexcept ImportError: pass" for name in names]
+def start_s(modules: Path) -> float:
+    """Return the CPU seconds of Python's start and of importing what a script's run imported."""
+    environment = os.environ | dict.fromkeys(command.LIBRARIES, "1")
+    words = [sys.executable, "-c", IMPORT_AGAIN, str(modules)]
     taken = []
     for _ in range(3):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        words = [sys.executable, "-c", "\n".join(lines)]
-        subprocess.run(words, cwd=measure.ROOT, check=True, stderr=subprocess.DEVNULL)
+        subprocess.run(
+            words, cwd=measure.ROOT, env=environment, check=True, stderr=subprocess.DEVNULL
+        )
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         taken.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     return min(taken)
-
-
-def imported(path: Path) -> Iterable[str]:
-    """Yield the modules that a file imports, inside functions too."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
 
 
 def megabytes(folder: Path) -> float:
@@ -251,7 +256,7 @@ def collect(scratch: Path, patients: int, cores: int) -> dict[str, Any]:
     if status:
         raise SystemExit(f"the run ended with status {status}, see {scratch}/terminal.txt")
     found = spent(scratch / "times")
-    starts = {script: start_s(script) for script in found}
+    starts = {script: start_s(scratch / f"imports/{script}.txt") for script in found}
     plan_cpu_s, plan_wall_s = plan_cost(scratch, LATER)
     results = scratch / "results"
     rows = read_table(results / "cohort/cohort.tsv")

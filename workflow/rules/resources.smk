@@ -4,6 +4,10 @@ from lungfish import machine, resources
 SPACING_MM = CONFIG["volumes"]["spacing_mm"]
 DIGITAL = resources.digital(CONFIG["phantom"], SPACING_MM)
 KNOWN_SIZES = {sample.patient: DIGITAL for sample in SAMPLES if sample.dicom is None}
+OF_A_PATIENT = ("phantom", "index", "volumes", "lungs", "patches")
+# A plan has no second attempts. Where all scans are alike too, each job of a patient asks for the
+# same: said once, and not asked 16,000 times for 1,600 patients, a tenth of the planning.
+ALIKE = runs.only_looks(sys.argv) and len(KNOWN_SIZES) == len(SAMPLES)
 LIMIT = "mem_mb"
 TOLD = set()
 
@@ -24,7 +28,7 @@ def size_of(patient):
 def size_of_job(wildcards, members):
     """Return the size of what a job reads: a patient, a shard, some members or the cohort."""
     if "patient" in wildcards.keys():
-        return size_of(wildcards.patient)
+        return size_of(wildcards["patient"])
     if "shard" in wildcards.keys():
         members = SHARDS[wildcards.shard]
     training = CONFIG["gmcae"]
@@ -47,14 +51,25 @@ def memory(stage, members=PATIENTS, *, each_worker=False):
         warn_of_clamp(stage, asked_mb)
         return asked_mb
 
-    return ask
+    return said_once(stage, ask)
 
 
 def minutes(stage, members=PATIENTS):
     """Return a rule's minutes by the size of its input; they grow with the attempt."""
-    return lambda wildcards, attempt: resources.minutes(
-        stage, size_of_job(wildcards, members), attempt=attempt
-    )
+
+    def ask(wildcards, attempt, threads):
+        return resources.minutes(
+            stage, size_of_job(wildcards, members), attempt=attempt
+        )
+
+    return said_once(stage, ask)
+
+
+def said_once(stage, ask):
+    """Return what a rule gives Snakemake: the function, or its answer where that is the same."""
+    if ALIKE and stage in OF_A_PATIENT:
+        return ask({"patient": PATIENTS[0]}, 1, 1)
+    return ask
 
 
 def warn_of_clamp(stage, asked_mb):
