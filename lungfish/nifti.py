@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from lungfish.errors import InputError, Refusal
 from lungfish.records import atomic
-from lungfish.volume import Volume, spacing_of
+from lungfish.volume import Volume, quaternion_of, spacing_of
 
 Labels = NDArray[np.uint8]
 NIFTI_TYPE = {"uint8": 2, "int16": 4, "float32": 16}
@@ -137,19 +137,7 @@ def _quaternion(ras: NDArray[np.float64]) -> tuple[tuple[float, float, float], f
         raise ValueError("affine: expected axes at right angles, found a sheared grid")
     handedness = 1.0 if np.linalg.det(directions) > 0 else -1.0
     directions[:, 2] *= handedness
-    # The quaternion nearest to a rotation is an eigenvector (Bar-Itzhack 2000, J Guid Control Dyn
-    # 23:1085). SciPy's rotations would take a tenth of a second to load, every patient anew.
-    (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = directions
-    nearness = np.array([
-        [xx + yy + zz, zy - yz, xz - zx, yx - xy],
-        [zy - yz, xx - yy - zz, xy + yx, xz + zx],
-        [xz - zx, xy + yx, yy - xx - zz, yz + zy],
-        [yx - xy, xz + zx, yz + zy, zz - xx - yy],
-    ])  # fmt: skip
-    quaternion = np.linalg.eigh(nearness)[1][:, -1]
-    # Of the two that mean the same, that whose first component other than 0 is positive.
-    quaternion *= np.sign(quaternion[np.flatnonzero(np.abs(quaternion) > 1e-12)[0]])
-    _, x, y, z = quaternion.tolist()
+    _, x, y, z = quaternion_of(directions).tolist()
     return (x, y, z), handedness
 
 

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
+from scipy.interpolate import make_interp_spline
 from scipy.spatial.transform import Rotation
 
 from lungfish.errors import InputError
@@ -92,6 +93,17 @@ def test_a_linear_chest_stays_linear_up_to_the_border(shape, steps, spacing, kin
 
 
 HALVES = st.lists(st.sampled_from([0.5, 1, 1, 1.5]), min_size=1, max_size=20)
+
+
+@given(gaps=st.lists(st.floats(0.5, 4), min_size=3, max_size=30), moved=st.floats(0, 0.4))
+def test_a_cubic_axis_is_the_natural_spline_of_scipy(gaps, moved):
+    places = np.cumsum(gaps)
+    finest = np.median(np.diff(places))  # no longer step, no low-pass
+    new = np.arange(places[0] + moved, places[-1], 0.9 * finest)
+    assume(len(new) > 1)
+    spline = make_interp_spline(places, np.eye(len(places)), k=3, bc_type="natural")
+    # Weights below 1e-6 are dropped, and what that bends is straightened.
+    assert axis_matrix(places, new) == pytest.approx(spline(new), abs=1e-4)
 
 
 @given(gaps=HALVES, axis=st.integers(0, 2), steps=STEPS, spacing=NEW, kind=KINDS)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
 
 from lungfish import volume
 from lungfish.volume import Volume, axis_aligned_affine
@@ -21,6 +22,14 @@ def test_index_to_mm_and_back(index, spacing, origin):
     place = volume.to_mm(affine, np.array(index))
     assert place == pytest.approx(np.array(origin) + np.multiply(index, spacing)[::-1], abs=1e-6)
     assert volume.to_index(affine, place) == pytest.approx(np.array(index), abs=1e-6)
+
+
+def test_quaternions_are_those_of_scipy():
+    turns = Rotation.concatenate([Rotation.create_group("O"), Rotation.random(200, rng=0)])
+    for turn in turns:
+        found = volume.quaternion_of(turn.as_matrix())
+        expected = turn.as_quat(canonical=True, scalar_first=True)
+        assert found == pytest.approx(expected, abs=1e-9)
 
 
 def test_spacing_and_litre():

@@ -66,7 +66,7 @@ def minutes(stage, members=PATIENTS):
 
 
 def said_once(stage, ask):
-    """Return what a rule gives Snakemake: the function, or its answer where that is the same."""
+    """Return the function, or its answer where that is the same for all that the stage does."""
     if ALIKE and stage in OF_A_PATIENT:
         return ask({"patient": PATIENTS[0]}, 1, 1)
     return ask
