@@ -19,6 +19,9 @@ LEAST_MB = 600
 SLOWER = 10
 """A rule asks for so many times the fitted seconds: other processors, shared disks, full nodes."""
 LEAST_MINUTES = 10
+OF_A_PATIENT = ("phantom", "index", "volumes", "lungs", "patches")
+OF_A_PATIENT_LEAST_MINUTES = 2
+"""A cluster's job sums the minutes of many of these: with ten each, 20 patients asked for 15 h."""
 MEGA = 1e6
 
 
@@ -181,7 +184,8 @@ def memory_mb(stage: str, size: Size, *, attempt: int = 1, workers: int = 1) -> 
 
 def minutes(stage: str, size: Size, *, attempt: int = 1) -> int:
     """Return the time that a job asks for, in minutes; a second attempt asks for twice as much."""
-    return attempt * math.ceil(LEAST_MINUTES + SLOWER * SECONDS[stage].of(size) / 60)
+    least = OF_A_PATIENT_LEAST_MINUTES if stage in OF_A_PATIENT else LEAST_MINUTES
+    return attempt * math.ceil(least + SLOWER * SECONDS[stage].of(size) / 60)
 
 
 TYPICAL_MM = (400.0, 400.0, 400.0)

@@ -79,6 +79,14 @@ def test_without_records_nothing_is_known_and_a_refused_scan_is_small(tmp_path):
     assert resources.read_size(volume, index, 1.0).volume_mvoxel < 0.001
 
 
+def test_a_bundle_of_twenty_real_scans_fits_a_partition_of_four_hours():
+    stages = set(resources.OF_A_PATIENT) - {"phantom"}
+    scan = resources.typical(1.0)
+    asked = 20 * sum(resources.minutes(stage, scan) for stage in stages)
+    took = 20 * sum(resources.SECONDS[stage].of(scan) for stage in stages) / 60
+    assert 10 * took <= asked <= 240
+
+
 def test_every_rule_asks_by_its_own_name(clone):
     for path in sorted((clone / "workflow/rules").glob("*.smk")):
         text = path.read_text()

@@ -46,6 +46,14 @@ def test_the_tiny_cohort_runs_whole_and_says_so(tiny):
     assert len((run / "results/report/summary.txt").read_text().splitlines()) == 3
 
 
+def test_the_scheduler_looks_once_for_each_job_that_ends(clone, tmp_path):
+    found = snakemake(clone, tmp_path, "--until", "index", "--cores", "1", "--verbose")
+    assert found.returncode == 0, found.stdout
+    jobs = found.stdout.count("Finished jobid")
+    assert jobs == 8
+    assert found.stdout.count("Ready jobs:") <= jobs + 2
+
+
 def test_a_second_run_finds_nothing_to_do(tiny):
     found = snakemake(*tiny)
     assert found.returncode == 0

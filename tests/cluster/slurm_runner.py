@@ -88,14 +88,17 @@ def arguments(clone: Path, folder: Path, profile: str, *more: str) -> list[str]:
     ]  # fmt: skip
 
 
-def start(slurm: Slurm, clone: Path, folder: Path, profile: str, *more: str, **options):
+def start(
+    slurm: Slurm, clone: Path, folder: Path, profile: str, *more: str,
+    python: Path = Path(sys.executable), home: Path | None = None, **options,
+):  # fmt: skip
     """Start a run and return its process; what it says goes to terminal.txt beside its results."""
     folder.mkdir(parents=True, exist_ok=True)
-    python = options.pop("python", sys.executable)
+    environment = slurm.environment() | ({"HOME": str(home)} if home else {})
     words = [str(python), "-m", "snakemake", *arguments(clone, folder, profile, *more)]
     with (folder / "terminal.txt").open("a") as terminal:
         process = subprocess.Popen(
-            words, env=slurm.environment(), cwd=folder, stdout=terminal, stderr=subprocess.STDOUT,
+            words, env=environment, cwd=folder, stdout=terminal, stderr=subprocess.STDOUT,
             start_new_session=True, **options,
         )  # fmt: skip
     STARTED.append(process)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos import differences
-from tests.cluster.slurm_runner import arguments, finish, is_root, start
+from tests.cluster.slurm_runner import finish, is_root, start
 from tests.workflow_runner import CLONE, copy_clone, snakemake
 
 pytestmark = pytest.mark.cluster
@@ -52,15 +52,29 @@ def test_the_tiny_cohort_through_slurm_with_accounting(tiny, slurm_with_accounti
     assert "Requested" in table.read_text()
 
 
-@pytest.mark.slow
-def test_the_embedded_cohort_through_slurm(slurm, open_place):
-    pytest.importorskip("snakemake_executor_plugin_slurm")
-    clone = copy_clone(open_place / "embedded-clone")
-    local, folder = open_place / "embedded-local", open_place / "embedded"
+@pytest.fixture(scope="module")
+def embedded(open_place):
+    """A clone and the embedded cohort, run locally from it."""
+    clone, local = copy_clone(open_place / "embedded-clone"), open_place / "embedded-local"
     found = snakemake(clone, local, config="config.yaml")
     assert found.returncode == 0, found.stdout
-    more = ("--configfile", str(clone / "config/config.yaml"))
-    finish(start(slurm, clone, folder, "slurm-no-accounting", *more), folder, patience_s=7200)
+    return clone, local
+
+
+FOUR_A_BUNDLE = ("--group-components", "patients=4")
+"""Twenty patients are one bundle by the profile: one job after the other, on one core of four."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("profile", ["slurm-no-accounting", "slurm"])
+def test_the_embedded_cohort_through_slurm(embedded, open_place, profile, request):
+    pytest.importorskip("snakemake_executor_plugin_slurm")
+    accounted = profile == "slurm"
+    server = request.getfixturevalue("slurm_with_accounting" if accounted else "slurm")
+    clone, local = embedded
+    folder = open_place / f"embedded-{profile}"
+    more = ("--configfile", str(clone / "config/config.yaml"), *FOUR_A_BUNDLE)
+    finish(start(server, clone, folder, profile, *more), folder, patience_s=7200)
     assert not differences(folder, local)
 
 
@@ -112,25 +126,30 @@ def readable_python(user, place):
 
 
 @pytest.mark.slow
-def test_an_ordinary_user_gets_the_same_results(tiny, slurm, open_place, ordinary):
+@pytest.mark.parametrize("cohort", ["tiny", "embedded"])
+def test_an_ordinary_user_gets_the_same_results(cohort, slurm, open_place, ordinary, request):
     pytest.importorskip("snakemake_executor_plugin_slurm")
     python = readable_python(ordinary, open_place)
     if python is None:
         pytest.skip("no Python with our packages that an ordinary user may read")
-    clone = copy_clone(open_place / "user-clone")
-    folder = open_place / "user"
+    undisturbed = request.getfixturevalue(cohort)[1]
+    clone = copy_clone(open_place / f"user-clone-{cohort}")
+    folder = open_place / f"user-{cohort}"
     folder.mkdir()
     shutil.chown(folder, ordinary.pw_uid, ordinary.pw_gid)
-    words = [python, "-m", "snakemake", *arguments(clone, folder, "slurm-no-accounting")]
-    done = subprocess.run(
-        words, user=ordinary.pw_uid, group=ordinary.pw_gid, extra_groups=[], cwd=folder,
-        env=slurm.environment() | {"HOME": str(folder)},
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    config = "tiny.yaml" if cohort == "tiny" else "config.yaml"
+    more = ("--configfile", str(clone / "config" / config), *FOUR_A_BUNDLE)
+    finish(
+        start(
+            slurm, clone, folder, "slurm-no-accounting", *more, python=python, home=folder,
+            user=ordinary.pw_uid, group=ordinary.pw_gid, extra_groups=[],
+        ),
+        folder,
+        patience_s=7200,
     )  # fmt: skip
-    assert done.returncode == 0, done.stdout[-6000:]
     owners = {path.owner() for path in (folder / "results").rglob("*.json")}
     assert owners == {USER}
-    assert not differences(folder, tiny[1])
+    assert not differences(folder, undisturbed)
 
 
 @pytest.mark.slow

@@ -4,7 +4,6 @@ from lungfish import machine, resources
 SPACING_MM = CONFIG["volumes"]["spacing_mm"]
 DIGITAL = resources.digital(CONFIG["phantom"], SPACING_MM)
 KNOWN_SIZES = {sample.patient: DIGITAL for sample in SAMPLES if sample.dicom is None}
-OF_A_PATIENT = ("phantom", "index", "volumes", "lungs", "patches")
 # A plan has no second attempts. Where all scans are alike too, each job of a patient asks for the
 # same: said once, and not asked 16,000 times for 1,600 patients, a tenth of the planning.
 ALIKE = runs.only_looks(sys.argv) and len(KNOWN_SIZES) == len(SAMPLES)
@@ -67,7 +66,7 @@ def minutes(stage, members=PATIENTS):
 
 def said_once(stage, ask):
     """Return the function, or its answer where that is the same for all that the stage does."""
-    if ALIKE and stage in OF_A_PATIENT:
+    if ALIKE and stage in resources.OF_A_PATIENT:
         return ask({"patient": PATIENTS[0]}, 1, 1)
     return ask
 
