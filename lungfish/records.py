@@ -1,6 +1,7 @@
 """JSON and TSV on disk, written whole or not at all."""
 
 import csv
+import glob
 import json
 import math
 import os
@@ -19,7 +20,8 @@ def atomic(path: Path) -> Iterator[Path]:
     """Lend a temporary path in the same folder and rename it to `path` if nothing went wrong.
 
     The temporary name keeps the suffixes, since writers such as SimpleITK choose the format by
-    them. A reader therefore sees the old file, the new file or none, never a half.
+    them. A reader therefore sees the old file, the new file or none, never a half. What a killed
+    writer of the same file left is removed first: it may be a whole volume.
 
     Parameters
     ----------
@@ -33,11 +35,31 @@ def atomic(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    _remove_left_over(path)
     try:
         yield temporary
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _remove_left_over(path: Path) -> None:
+    """Remove the temporary files of this file whose process is dead."""
+    for found in path.parent.glob(f".*.{glob.escape(path.name)}"):
+        number = found.name[1:].split(".")[0]
+        if found.name == f".{number}.{path.name}" and number.isdigit() and not _lives(int(number)):
+            found.unlink(missing_ok=True)
+
+
+def _lives(number: int) -> bool:
+    """Say whether a process of this number runs here."""
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
 
 
 def plain(value: Any) -> Any:

@@ -1,6 +1,7 @@
 """Files are whole or absent, and hold what was put in."""
 
 import json
+import subprocess
 
 import pytest
 
@@ -23,6 +24,25 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
         raise RuntimeError("half way")
     assert [file.name for file in tmp_path.iterdir()] == ["a.txt"]
     assert path.read_text() == "old"
+
+
+def test_what_a_killed_writer_of_a_file_left_goes_when_the_file_is_written(tmp_path):
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    path = tmp_path / "a.nii.gz"
+    left = tmp_path / f".{dead.pid}.a.nii.gz"
+    others = [
+        tmp_path / f".{dead.pid}.b.a.nii.gz",
+        tmp_path / ".1.a.nii.gz",
+        tmp_path / ".x.a.nii.gz",
+    ]
+    for file in [left, *others]:
+        file.touch()
+    with records.atomic(path) as temporary:
+        temporary.touch()
+    assert path.exists()
+    assert not left.exists()
+    assert all(other.exists() for other in others), "other files', or of a living writer"
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])
